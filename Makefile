@@ -1,0 +1,30 @@
+# What a developer types; everything that decides is in scripts/. `make` alone lists the targets.
+# Needs rustup, Node 20 or later with npm, make and a C compiler; installs the rest into folders that git ignores.
+.PHONY: help setup build dev serve test soak bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+dev: ## set up, serve http://127.0.0.1:8787 with wrangler dev and a demonstration ward, rebuild after edits
+	@exec node scripts/dev.mjs
+
+serve: ## the release bundle on bare workerd, one process, data in .data/serve (PORT, HOST, DATA, DEMO=1)
+	@exec node scripts/serve.mjs
+
+test: ## set up and run every check and test; ends with `N passed, N failed` (ONLY=checks,native,node; TESTS=part of a name)
+	@exec node scripts/test.mjs
+
+soak: ## the tests that take longer than a minute
+	@exec node scripts/each.mjs tests/soak
+
+bench: ## the measurements
+	@exec node scripts/each.mjs benches
+
+build: ## the release bundle, into build/release
+	@node scripts/setup.mjs && node scripts/build.mjs release
+
+setup: ## only install the tools
+	@node scripts/setup.mjs
+
+clean: ## remove what was built and the local data, keep the installed tools
+	rm -rf build target .wrangler .data
