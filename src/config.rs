@@ -1,0 +1,170 @@
+//! Settings: read once, before the first request is served, and validated as a whole.
+//!
+//! Invariant: a [`Config`] that exists is complete and free of contradictions. Whatever is wrong with the settings is said
+//! in one sentence each, all of them at once, and the Worker serves nothing until they are mended. A [`Problem`] names a
+//! setting and never shows the value of a secret.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::time::Ttl;
+
+/// The settings of one deployment.
+#[derive(Clone)]
+pub struct Config {
+    /// What the clinic calls itself; shown in the CapabilityStatement and in the page's title.
+    pub clinic_name: String,
+    /// The key under which session tokens are hashed; 32 bytes or more.
+    pub session_key: Vec<u8>,
+    /// Lets the first administrator be created while there is no account at all; without it nobody can.
+    pub setup_token: Option<String>,
+    /// A session ends this long after the last thing a person did.
+    pub session_idle: Ttl,
+    /// A session ends this long after sign-in, whatever happens.
+    pub session_absolute: Ttl,
+    /// The longest time a cached view is used; a write ends it earlier.
+    pub cache_ttl: Ttl,
+    /// The events of a topic are kept this long.
+    pub retention: Retention,
+}
+
+/// How long a topic keeps its events; what is older in either sense is trimmed, and the gap announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// By age.
+    pub age: Ttl,
+    /// By number.
+    pub count: u64,
+}
+
+/// One thing wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting's name.
+    pub setting: &'static str,
+    /// What is wrong and what to do, in one sentence without the value.
+    pub sentence: String,
+}
+
+/// The shortest accepted `SETUP_TOKEN`.
+const SETUP_TOKEN_MIN: usize = 32;
+
+struct Reader<F> {
+    lookup: F,
+    problems: Vec<Problem>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    fn text(&self, setting: &'static str) -> Option<String> {
+        (self.lookup)(setting).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn wrong(&mut self, setting: &'static str, sentence: impl Into<String>) {
+        self.problems.push(Problem { setting, sentence: sentence.into() });
+    }
+
+    fn number(&mut self, setting: &'static str, default: u64, min: u64, max: u64) -> u64 {
+        let Some(text) = self.text(setting) else { return default };
+        match text.parse::<u64>() {
+            Ok(value) if (min..=max).contains(&value) => value,
+            _ => {
+                self.wrong(setting, format!("{setting} must be a whole number from {min} to {max}"));
+                default
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings through `lookup`, which gives a setting's text or `None`. All problems are returned at once.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
+        let mut read = Reader { lookup, problems: Vec::new() };
+
+        let session_key = match read.text("SESSION_KEY").map(|text| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')))
+        {
+            Some(Ok(key)) if key.len() >= 32 => key,
+            Some(_) => {
+                read.wrong("SESSION_KEY", "SESSION_KEY must be at least 32 random bytes in base64url");
+                Vec::new()
+            }
+            None => {
+                read.wrong("SESSION_KEY", "the secret SESSION_KEY is missing: set it to 32 random bytes in base64url");
+                Vec::new()
+            }
+        };
+        let setup_token = read.text("SETUP_TOKEN");
+        if setup_token.as_ref().is_some_and(|token| token.len() < SETUP_TOKEN_MIN) {
+            read.wrong("SETUP_TOKEN", format!("SETUP_TOKEN must have at least {SETUP_TOKEN_MIN} characters"));
+        }
+        let idle = read.number("SESSION_IDLE_MINUTES", 15, 1, 24 * 60);
+        let absolute = read.number("SESSION_ABSOLUTE_MINUTES", 12 * 60, 1, 7 * 24 * 60);
+        if idle > absolute {
+            read.wrong(
+                "SESSION_IDLE_MINUTES",
+                "SESSION_IDLE_MINUTES is longer than SESSION_ABSOLUTE_MINUTES, so it could never take effect",
+            );
+        }
+        let cache = read.number("CACHE_TTL_SECONDS", 3_600, 1, 24 * 3_600);
+        let hours = read.number("EVENT_RETENTION_HOURS", 24, 1, 24 * 90);
+        let count = read.number("EVENT_RETENTION_COUNT", 100_000, 100, 10_000_000);
+
+        let config = Config {
+            clinic_name: read.text("CLINIC_NAME").unwrap_or_else(|| "Bedside".to_owned()),
+            session_key,
+            setup_token,
+            session_idle: Ttl::from_mins(idle),
+            session_absolute: Ttl::from_mins(absolute),
+            cache_ttl: Ttl::from_secs(cache),
+            retention: Retention { age: Ttl::from_mins(hours.saturating_mul(60)), count },
+        };
+        if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        Config::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn defaults_are_the_numbers_that_bind() {
+        let config = read(&[("SESSION_KEY", KEY)]).ok().unwrap();
+        assert_eq!(config.session_idle, Ttl::from_mins(15));
+        assert_eq!(config.session_absolute, Ttl::from_mins(720));
+        assert_eq!(config.cache_ttl, Ttl::from_secs(3_600));
+        assert_eq!(config.retention, Retention { age: Ttl::from_mins(24 * 60), count: 100_000 });
+        assert!(config.setup_token.is_none());
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once_and_no_value_is_shown() {
+        let problems = read(&[
+            ("SESSION_KEY", "c2hvcnQ"),
+            ("SETUP_TOKEN", "too-short-to-be-safe"),
+            ("SESSION_IDLE_MINUTES", "90"),
+            ("SESSION_ABSOLUTE_MINUTES", "60"),
+            ("CACHE_TTL_SECONDS", "soon"),
+        ])
+        .err()
+        .unwrap();
+        let names: Vec<_> = problems.iter().map(|problem| problem.setting).collect();
+        assert_eq!(names, ["SESSION_KEY", "SETUP_TOKEN", "SESSION_IDLE_MINUTES", "CACHE_TTL_SECONDS"]);
+        for problem in &problems {
+            for value in ["c2hvcnQ", "too-short-to-be-safe", "soon"] {
+                assert!(!problem.sentence.contains(value), "{problem:?} shows a value");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_secret_is_said_as_such() {
+        let problems = read(&[]).err().unwrap();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].sentence.contains("missing"));
+    }
+}

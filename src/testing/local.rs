@@ -1,0 +1,123 @@
+//! A deployment in one process: the clinic's object and the topics' on SQLite in memory, the store in memory, a driven
+//! clock. What it lacks of the real one is the platform; what can go wrong between the parts is injected.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::{DrivenClock, Seeded};
+use crate::channel::{Topic, TopicReply, TopicRequest, log};
+use crate::clinic::courier::Outside;
+use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
+use crate::config::Retention;
+use crate::error::{Error, Result};
+use crate::http::Platform;
+use crate::store::memory::Memory;
+use crate::store::sqlite::Sqlite;
+use crate::time::{Clock, Entropy, Ttl, UnixMillis};
+
+/// A deployment in one process.
+pub struct Local {
+    pub sql: Sqlite,
+    pub clock: Rc<DrivenClock>,
+    pub entropy: Seeded,
+    pub store: Memory<DrivenClock>,
+    pub topics: RefCell<BTreeMap<Topic, Sqlite>>,
+    /// No topic answers.
+    pub unreachable: Cell<bool>,
+    /// The next delivery arrives and its answer is lost.
+    pub reply_lost: Cell<bool>,
+    /// How often the clinic's object was asked.
+    pub asked: Cell<u32>,
+    pub reports: RefCell<Vec<String>>,
+}
+
+impl Local {
+    pub fn new() -> Local {
+        let clock = Rc::new(DrivenClock(Cell::new(1_764_000_000_000)));
+        let sql = Sqlite::open();
+        clinic::prepare(&sql).unwrap();
+        Local {
+            sql,
+            store: Memory::new(Rc::clone(&clock)),
+            clock,
+            entropy: Seeded::new(5),
+            topics: RefCell::default(),
+            unreachable: Cell::new(false),
+            reply_lost: Cell::new(false),
+            asked: Cell::new(0),
+            reports: RefCell::default(),
+        }
+    }
+
+    pub fn pass(&self, ttl: Ttl) {
+        self.clock.0.set(self.clock.0.get() + ttl.0);
+    }
+
+    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
+        if self.unreachable.get() {
+            return Err(Error::unavailable("the topic does not answer"));
+        }
+        let mut topics = self.topics.borrow_mut();
+        let log = topics.entry(topic.clone()).or_insert_with(|| {
+            let log = Sqlite::open();
+            log::prepare(&log, &self.entropy).unwrap();
+            log
+        });
+        let reply = match request {
+            TopicRequest::Deliver { delivery, .. } => {
+                let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };
+                TopicReply::Applied(log::deliver(&*log, &self.entropy, self.now(), retention, &delivery)?.applied)
+            }
+            TopicRequest::Page { after, limit, .. } => TopicReply::Page(log::page(&*log, after.as_ref(), limit)?),
+        };
+        if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }
+    }
+}
+
+impl Clock for Local {
+    fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+}
+
+impl Entropy for Local {
+    fn fill(&self, buffer: &mut [u8]) {
+        self.entropy.fill(buffer);
+    }
+}
+
+impl Clinic for Local {
+    async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
+        self.asked.set(self.asked.get() + 1);
+        clinic::handle(&self.sql, &self.entropy, self.now(), &request)
+    }
+}
+
+impl Outside for Local {
+    type Store = Memory<DrivenClock>;
+
+    fn store(&self) -> &Self::Store {
+        &self.store
+    }
+
+    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
+        Local::topic(self, topic, request).await
+    }
+}
+
+impl Platform for Local {
+    type Store = Memory<DrivenClock>;
+
+    fn store(&self) -> &Self::Store {
+        &self.store
+    }
+
+    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
+        Local::topic(self, topic, request).await
+    }
+
+    fn report(&self, error: &Error, _request: &str) {
+        self.reports.borrow_mut().push(error.to_string());
+    }
+}
