@@ -1,0 +1,90 @@
+//! SQLite in memory through rusqlite: what native tests put in the place of an object's database.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rusqlite::types::{Value as Lite, ValueRef};
+
+use super::sql::{MAX_PARAMETERS, Row, Sql, Value};
+use super::{Applied, Op, Shard, Store, sql_store};
+use crate::error::{Error, Result};
+use crate::time::Clock;
+
+/// A database in memory.
+pub struct Sqlite {
+    connection: rusqlite::Connection,
+    nested: RefCell<bool>,
+}
+
+impl Sqlite {
+    pub fn open() -> Sqlite {
+        Sqlite { connection: rusqlite::Connection::open_in_memory().unwrap(), nested: RefCell::new(false) }
+    }
+}
+
+fn fault(error: rusqlite::Error) -> Error {
+    panic!("a statement that the tests ran is wrong: {error}")
+}
+
+impl Sql for Sqlite {
+    fn exec(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
+        assert!(parameters.len() <= MAX_PARAMETERS, "{} parameters in {statement}", parameters.len());
+        let mut prepared = self.connection.prepare_cached(statement).map_err(fault)?;
+        let columns = prepared.column_count();
+        let bound = parameters.iter().map(|value| match value {
+            Value::Null => Lite::Null,
+            Value::Int(number) => Lite::Integer(*number),
+            Value::Text(text) => Lite::Text(text.clone()),
+            Value::Blob(bytes) => Lite::Blob(bytes.clone()),
+        });
+        let mut rows = prepared.query(rusqlite::params_from_iter(bound)).map_err(fault)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(fault)? {
+            let value = |column: usize| match row.get_ref(column).unwrap() {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(number) => Value::Int(number),
+                ValueRef::Text(text) => Value::Text(String::from_utf8(text.to_vec()).unwrap()),
+                ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+                ValueRef::Real(_) => panic!("no column here is a floating point number"),
+            };
+            found.push(Row::new((0..columns).map(value).collect()));
+        }
+        Ok(found)
+    }
+
+    fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        assert!(!self.nested.replace(true), "transactions do not nest");
+        self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let outcome = work();
+        self.connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).unwrap();
+        self.nested.replace(false);
+        outcome
+    }
+}
+
+/// The store over SQLite, one database for all shards: a shard's name goes before each key.
+pub struct SqliteStore<C> {
+    sql: Sqlite,
+    clock: Rc<C>,
+}
+
+impl<C: Clock> SqliteStore<C> {
+    pub fn open(clock: Rc<C>) -> Self {
+        let sql = Sqlite::open();
+        sql_store::prepare(&sql).unwrap();
+        SqliteStore { sql, clock }
+    }
+}
+
+impl<C: Clock> Store for SqliteStore<C> {
+    async fn apply(&self, shard: Shard, mut batch: Vec<Op>) -> Result<Applied> {
+        for op in &mut batch {
+            match op {
+                Op::Get { key } | Op::Check { key, .. } | Op::Put { key, .. } | Op::Delete { key, .. } => {
+                    *key = format!("{}/{key}", shard.name());
+                }
+            }
+        }
+        sql_store::apply(&self.sql, self.clock.now(), &batch)
+    }
+}
