@@ -1,0 +1,69 @@
+//! The `CapabilityStatement` that `GET /fhir/metadata` answers with (R4 section 3.1.0.17 and 5.3).
+//!
+//! Invariant: it names what the server does and nothing that it does not.
+
+use super::json::push_json_string;
+use super::kind::ResourceType;
+use crate::time::UnixMillis;
+
+const SECURITY: &str = "Sign in with POST /session. The session is the cookie __Host-session, or with \
+    \"transport\":\"bearer\" a token for the Authorization header. Every request but this one needs it; what it may reach \
+    follows from the role of the user and, for a patient, from the patient compartment.";
+
+const INTERACTIONS: &str = r#"[{"code":"read"},{"code":"vread"},{"code":"update"},{"code":"delete"},{"code":"history-instance"},{"code":"create"},{"code":"search-type"}]"#;
+
+const FLAGS: &str = r#""versioning":"versioned-update","readHistory":true,"updateCreate":true,"conditionalCreate":false,"conditionalRead":"not-supported","conditionalUpdate":false,"conditionalDelete":"not-supported","referencePolicy":["literal","logical"]"#;
+
+/// The statement as JSON: an instance of FHIR 4.0.1 in JSON with every resource type of R4. `base` is the URL of the FHIR
+/// endpoint (without a slash at the end), `now` the statement's date. All three texts are escaped; one that is empty is left
+/// out.
+pub fn capability_statement(clinic_name: &str, software_version: &str, base: &str, now: UnixMillis) -> String {
+    let mut out = String::with_capacity(64 * 1024);
+    let string = |out: &mut String, before: &str, text: &str| {
+        out.push_str(before);
+        push_json_string(out, text);
+    };
+    out.push_str(r#"{"resourceType":"CapabilityStatement","status":"active""#);
+    string(&mut out, ",\"date\":", &now.to_rfc3339());
+    if !clinic_name.is_empty() {
+        string(&mut out, ",\"publisher\":", clinic_name);
+    }
+    out.push_str(r#","kind":"instance","software":{"name":"Bedside""#);
+    if !software_version.is_empty() {
+        string(&mut out, ",\"version\":", software_version);
+    }
+    let described = if clinic_name.is_empty() { "Bedside" } else { clinic_name };
+    string(&mut out, "},\"implementation\":{\"description\":", described);
+    if !base.is_empty() {
+        string(&mut out, ",\"url\":", base);
+    }
+    out.push_str(r#"},"fhirVersion":"4.0.1","format":["json"],"rest":[{"mode":"server","security":{"cors":false"#);
+    string(&mut out, ",\"description\":", SECURITY);
+    out.push_str("},\"resource\":[");
+    for (index, kind) in ResourceType::all().enumerate() {
+        string(&mut out, if index > 0 { ",{\"type\":" } else { "{\"type\":" }, kind.as_str());
+        out.extend([",\"interaction\":", INTERACTIONS, ",", FLAGS, "}"]);
+    }
+    out.push_str("]}]}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::Resource;
+
+    #[test]
+    fn it_is_a_resource_and_says_what_was_asked() {
+        let json = capability_statement("Ward \"A\"\n", "0.1.0", "https://a.example/fhir", UnixMillis(0));
+        let statement = Resource::parse(json.as_bytes()).unwrap();
+        assert_eq!(statement.kind(), ResourceType::CapabilityStatement);
+        assert_eq!(statement.str_at(&["fhirVersion"]), Some("4.0.1"));
+        assert_eq!(statement.str_at(&["publisher"]), Some("Ward \"A\"\n"));
+        assert_eq!(statement.str_at(&["implementation", "url"]), Some("https://a.example/fhir"));
+        let types: Vec<&str> = statement.strs_at(&["rest", "resource", "type"]).collect();
+        assert_eq!(types, ResourceType::all().map(ResourceType::as_str).collect::<Vec<_>>());
+        assert_eq!(statement.strs_at(&["rest", "resource", "interaction", "code"]).count(), 7 * types.len());
+        assert!(Resource::parse(capability_statement("", "", "", UnixMillis(0)).as_bytes()).is_ok());
+    }
+}
