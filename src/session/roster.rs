@@ -1,0 +1,161 @@
+//! Accounts in the clinic's SQLite: who they are, their passwords' hashes, wrong tries, and which changes are on their way
+//! to the accounts' sessions.
+//!
+//! Invariant: a change of an account and the note that its sessions must hear of it commit together; the note leaves only
+//! when the store of sessions has acknowledged that version.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::{Account, Change, Standing, locked_until};
+use crate::error::{Error, Kind, Result};
+use crate::store::sql::{Row, Sql};
+use crate::time::UnixMillis;
+
+/// What a sign-in is judged by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The account.
+    pub account: Account,
+    /// The hash of its password.
+    pub hash: String,
+    /// Until when no password is right.
+    pub locked_until: Option<UnixMillis>,
+}
+
+impl Credential {
+    /// Whether the account lets anybody in at `now`.
+    pub fn is_open(&self, now: UnixMillis) -> bool {
+        !self.account.disabled && self.locked_until.is_none_or(|until| now >= until)
+    }
+}
+
+/// Makes the tables where they are not there yet.
+pub fn prepare(sql: &impl Sql) -> Result<()> {
+    for statement in [
+        "CREATE TABLE IF NOT EXISTS accounts (id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, \
+         account TEXT NOT NULL, hash TEXT NOT NULL, failures INTEGER NOT NULL, locked_until INTEGER) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS standings_due (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
+    ] {
+        sql.exec(statement, &[])?;
+    }
+    Ok(())
+}
+
+fn account(row: &mut Row) -> Result<Account> {
+    serde_json::from_str(&row.text()?)
+        .map_err(|_| Error::internal("an account is not of the shape this version writes"))
+}
+
+fn text(account: &Account) -> Result<String> {
+    serde_json::to_string(account).map_err(|_| Error::internal("an account could not be written"))
+}
+
+/// Adds an account. 409 where the user name is taken; with `only_first`, 409 where there is any account at all.
+pub fn create(sql: &impl Sql, account: &Account, hash: &str, only_first: bool) -> Result<()> {
+    if only_first && sql.first("SELECT 1 FROM accounts LIMIT 1", &[])?.is_some() {
+        return Err(Error::new(Kind::Conflict, "there are accounts already: sign in as an administrator"));
+    }
+    let inserted = sql.first(
+        "INSERT INTO accounts (id, username, account, hash, failures) VALUES (?1, ?2, ?3, ?4, 0) \
+         ON CONFLICT (username) DO NOTHING RETURNING id",
+        &[account.principal.user.as_str().into(), account.username.as_str().into(), text(account)?.into(), hash.into()],
+    )?;
+    match inserted {
+        Some(_) => Ok(()),
+        None => Err(Error::new(Kind::Conflict, "this user name is taken").at("username")),
+    }
+}
+
+/// What the sign-in of `username` is judged by; `None` where there is no such account.
+pub fn credential(sql: &impl Sql, username: &str) -> Result<Option<Credential>> {
+    sql.first("SELECT account, hash, locked_until FROM accounts WHERE username = ?1", &[username.into()])?
+        .map(|mut row| {
+            Ok(Credential {
+                account: account(&mut row)?,
+                hash: row.text()?,
+                locked_until: row.maybe_number()?.map(UnixMillis),
+            })
+        })
+        .transpose()
+}
+
+/// Counts a failed sign-in at `now`, and locks the account where there were too many in a row. A try while it is locked
+/// does not count, so that a lock has an end.
+pub fn failed(sql: &impl Sql, username: &str, now: UnixMillis) -> Result<()> {
+    let counted = sql.first(
+        "UPDATE accounts SET failures = failures + 1 WHERE username = ?1 \
+         AND (locked_until IS NULL OR locked_until <= ?2) RETURNING failures",
+        &[username.into(), now.into()],
+    )?;
+    if let Some(mut row) = counted {
+        let until = locked_until(row.number()?, now);
+        sql.exec("UPDATE accounts SET locked_until = ?2 WHERE username = ?1", &[username.into(), until.into()])?;
+    }
+    Ok(())
+}
+
+/// Counts a sign-in with the right password, judged by `seen`. `false` where the account has been changed, disabled or
+/// locked since it was read: then it is no sign-in.
+pub fn succeeded(sql: &impl Sql, seen: &Account, now: UnixMillis) -> Result<bool> {
+    let Some(current) = credential(sql, &seen.username)? else { return Ok(false) };
+    if current.account.version != seen.version || !current.is_open(now) {
+        return Ok(false);
+    }
+    sql.exec(
+        "UPDATE accounts SET failures = 0, locked_until = NULL WHERE id = ?1",
+        &[seen.principal.user.as_str().into()],
+    )?;
+    Ok(true)
+}
+
+/// The account with this id.
+pub fn get(sql: &impl Sql, id: &str) -> Result<Option<Account>> {
+    sql.first("SELECT account FROM accounts WHERE id = ?1", &[id.into()])?.map(|mut row| account(&mut row)).transpose()
+}
+
+/// The accounts by user name, after `after`, at most `count`.
+pub fn list(sql: &impl Sql, after: &str, count: u64) -> Result<Vec<Account>> {
+    let rows = sql.exec(
+        "SELECT account FROM accounts WHERE username > ?1 ORDER BY username LIMIT ?2",
+        &[after.into(), count.into()],
+    )?;
+    rows.into_iter().map(|mut row| account(&mut row)).collect()
+}
+
+/// Changes the account `id` and notes that its sessions must hear of it. 404 where there is none.
+pub fn change(sql: &impl Sql, id: &str, change: &Change) -> Result<Account> {
+    let before = get(sql, id)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such account"))?;
+    let after = before.after(change);
+    super::account::check_bindings(&after.principal)?;
+    sql.exec("UPDATE accounts SET account = ?2 WHERE id = ?1", &[id.into(), text(&after)?.into()])?;
+    if let Some(hash) = &change.password {
+        sql.exec(
+            "UPDATE accounts SET hash = ?2, failures = 0, locked_until = NULL WHERE id = ?1",
+            &[id.into(), hash.as_str().into()],
+        )?;
+    }
+    sql.exec(
+        "INSERT INTO standings_due (id, version) VALUES (?1, ?2) \
+         ON CONFLICT (id) DO UPDATE SET version = excluded.version",
+        &[id.into(), after.version.into()],
+    )?;
+    Ok(after)
+}
+
+/// At most `limit` standings that their sessions have not acknowledged.
+pub fn due(sql: &impl Sql, limit: u64) -> Result<Vec<Standing>> {
+    let rows = sql.exec(
+        "SELECT account FROM accounts JOIN standings_due ON accounts.id = standings_due.id LIMIT ?1",
+        &[limit.into()],
+    )?;
+    rows.into_iter().map(|mut row| account(&mut row).map(|account| Standing::from(&account))).collect()
+}
+
+/// Forgets that the sessions of `standing` must hear of it, unless it has changed again.
+pub fn heard(sql: &impl Sql, standing: &Standing) -> Result<()> {
+    sql.exec(
+        "DELETE FROM standings_due WHERE id = ?1 AND version <= ?2",
+        &[standing.principal.user.as_str().into(), standing.version.into()],
+    )?;
+    Ok(())
+}
