@@ -1,0 +1,173 @@
+//! What goes over the wire of a channel: the frames of the WebSocket subprotocol `bedside.v1` and pages of history.
+//!
+//! Invariant: an event reads the same in a frame and in a page. Times are RFC 3339; `data` is the JSON that was committed,
+//! passed on unread.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Topic;
+use super::cursor::Cursor;
+use super::log::{Logged, Page};
+use crate::error::{Error, Result};
+
+/// The WebSocket subprotocol.
+pub const SUBPROTOCOL: &str = "bedside.v1";
+
+/// Why a socket is closed, grouped by what its client does next: 4000 to 4099 come back at once with the cursor, 4100 to
+/// 4199 do not come back, 1011 and other standard codes come back after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// So much was missed that it is given in more than one connection.
+    Resume,
+}
+
+impl Close {
+    /// The code (RFC 6455 section 7.4.2: 4000 to 4999 are for private use).
+    pub fn code(self) -> u16 {
+        match self {
+            Close::Resume => 4_000,
+        }
+    }
+}
+
+/// An event on the wire.
+#[derive(Debug, Serialize)]
+pub struct WireEvent<'a> {
+    /// The position after it.
+    pub cursor: String,
+    /// Unique within the topic.
+    pub id: Cow<'a, str>,
+    /// What it is about.
+    pub kind: Cow<'a, str>,
+    /// When it was committed, RFC 3339.
+    pub at: String,
+    /// What happened.
+    pub data: &'a RawValue,
+}
+
+/// What was lost to the reader.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The position before the oldest event kept.
+    pub oldest: String,
+    /// The paths that give the present state.
+    pub reread: Vec<String>,
+}
+
+/// A frame from the server.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Frame<'a> {
+    /// First of all.
+    Hello {
+        /// The position of the newest event.
+        cursor: String,
+        /// The position before the oldest event kept.
+        oldest: String,
+    },
+    /// Events, in order.
+    Events {
+        /// At least one.
+        events: Vec<WireEvent<'a>>,
+    },
+    /// Events were lost to this subscriber.
+    Gap(Gap),
+    /// The last frame before the socket closes.
+    Bye {
+        /// The close code.
+        code: u16,
+        /// Whether to come back with the cursor.
+        resume: bool,
+    },
+}
+
+/// A page of history on the wire.
+#[derive(Debug, Serialize)]
+pub struct WirePage<'a> {
+    /// The events, in order.
+    pub events: Vec<WireEvent<'a>>,
+    /// Where the next page goes on.
+    pub cursor: String,
+    /// What was lost to the reader, if anything.
+    pub gap: Option<Gap>,
+}
+
+fn wire<'a>(epoch: &str, logged: &'a Logged) -> Result<WireEvent<'a>> {
+    let data = serde_json::from_str(&logged.event.data).map_err(|_| Error::internal("an event holds no JSON"))?;
+    Ok(WireEvent {
+        cursor: Cursor { epoch: epoch.to_owned(), offset: logged.offset }.to_string(),
+        id: Cow::Borrowed(&logged.event.id),
+        kind: Cow::Borrowed(&logged.event.kind),
+        at: logged.event.at.to_rfc3339(),
+        data,
+    })
+}
+
+fn wire_all<'a>(epoch: &str, events: &'a [Logged]) -> Result<Vec<WireEvent<'a>>> {
+    events.iter().map(|logged| wire(epoch, logged)).collect()
+}
+
+fn write(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|_| Error::internal("a frame could not be written"))
+}
+
+/// The text of a frame.
+pub fn frame(frame: &Frame<'_>) -> Result<String> {
+    write(frame)
+}
+
+/// The text of the frame of these events.
+pub fn events(epoch: &str, events: &[Logged]) -> Result<String> {
+    write(&Frame::Events { events: wire_all(epoch, events)? })
+}
+
+/// What to say of a gap in `topic`.
+pub fn gap(topic: &Topic, oldest: &Cursor) -> Gap {
+    Gap { oldest: oldest.to_string(), reread: topic.reread() }
+}
+
+/// The JSON of a page of `topic`.
+pub fn page(topic: &Topic, page: &Page) -> Result<String> {
+    write(&WirePage {
+        events: wire_all(&page.cursor.epoch, &page.events)?,
+        cursor: page.cursor.to_string(),
+        gap: page.gap.as_ref().map(|oldest| gap(topic, oldest)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::outbox::Event;
+    use crate::time::UnixMillis;
+
+    /// Clients in the field read these texts.
+    #[test]
+    fn frames_are_pinned() {
+        let logged = Logged {
+            offset: 7,
+            event: Event {
+                id: "Observation/1/_history/2".into(),
+                kind: "observation".into(),
+                at: UnixMillis(0),
+                data: r#"{"value":1.50}"#.into(),
+            },
+        };
+        let text = events("e1", std::slice::from_ref(&logged)).unwrap();
+        let event = r#"{"cursor":"e1:7","id":"Observation/1/_history/2","kind":"observation","at":"1970-01-01T00:00:00.000Z","data":{"value":1.50}}"#;
+        assert_eq!(text, format!(r#"{{"type":"events","events":[{event}]}}"#));
+        let hello = Frame::Hello { cursor: "e1:7".into(), oldest: "e1:0".into() };
+        assert_eq!(frame(&hello).unwrap(), r#"{"type":"hello","cursor":"e1:7","oldest":"e1:0"}"#);
+        let topic = Topic::User("u".into());
+        let lost = Frame::Gap(gap(&topic, &Cursor { epoch: "e1".into(), offset: 3 }));
+        assert_eq!(frame(&lost).unwrap(), r#"{"type":"gap","oldest":"e1:3","reread":["/session"]}"#);
+        let bye = Frame::Bye { code: Close::Resume.code(), resume: true };
+        assert_eq!(frame(&bye).unwrap(), r#"{"type":"bye","code":4000,"resume":true}"#);
+        let cursor = Cursor { epoch: "e1".into(), offset: 7 };
+        let text = page(&topic, &Page { events: vec![logged], cursor, gap: None, more: false }).unwrap();
+        assert_eq!(text, format!(r#"{{"events":[{event}],"cursor":"e1:7","gap":null}}"#));
+    }
+}

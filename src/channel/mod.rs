@@ -1,0 +1,128 @@
+//! Channels: the events of a patient, a ward or a user, kept in order and replayed to whoever was away.
+//!
+//! Invariant: a subscriber that presents the cursor it was last given sees every later event of the topic once and in
+//! order, or is told of a gap before it sees anything else.
+
+pub mod cursor;
+pub mod frame;
+pub mod log;
+pub mod outbox;
+
+use serde::{Deserialize, Serialize};
+
+use self::cursor::Cursor;
+use self::log::Page;
+use self::outbox::Delivery;
+
+/// What events are about, and who may follow them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Topic {
+    /// `patient/{id}`: what happens in a patient's compartment.
+    Patient(String),
+    /// `ward/{id}`: what happens to the patients of a ward, by the id of its Location.
+    Ward(String),
+    /// `user/{id}`: what is addressed to one account.
+    User(String),
+}
+
+impl Topic {
+    /// Reads `patient/{id}`, `ward/{id}` or `user/{id}`; the id is 1 to 64 of `A-Z a-z 0-9 - .`, as FHIR has them.
+    pub fn parse(text: &str) -> Option<Topic> {
+        let (class, id) = text.split_once('/')?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        if !(1..=64).contains(&id.len()) || !id.bytes().all(allowed) {
+            return None;
+        }
+        match class {
+            "patient" => Some(Topic::Patient(id.to_owned())),
+            "ward" => Some(Topic::Ward(id.to_owned())),
+            "user" => Some(Topic::User(id.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// What a subscriber reads again after a gap: the paths that give the present state.
+    pub fn reread(&self) -> Vec<String> {
+        match self {
+            Topic::Patient(id) => vec![format!("/fhir/Patient/{id}"), format!("/fhir/Observation?patient={id}")],
+            Topic::Ward(_) => vec!["/fhir/Patient".to_owned()],
+            Topic::User(_) => vec!["/session".to_owned()],
+        }
+    }
+}
+
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Topic::Patient(id) => write!(f, "patient/{id}"),
+            Topic::Ward(id) => write!(f, "ward/{id}"),
+            Topic::User(id) => write!(f, "user/{id}"),
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// An Observation was written.
+    Observation,
+    /// A DiagnosticReport was written.
+    Diagnosis,
+    /// An Appointment was written.
+    Appointment,
+}
+
+impl EventKind {
+    /// The kind of event that writing a resource of this type causes, if any.
+    pub fn of(resource_type: &str) -> Option<EventKind> {
+        match resource_type {
+            "Observation" => Some(EventKind::Observation),
+            "DiagnosticReport" => Some(EventKind::Diagnosis),
+            "Appointment" => Some(EventKind::Appointment),
+            _ => None,
+        }
+    }
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Observation => "observation",
+            EventKind::Diagnosis => "diagnosis",
+            EventKind::Appointment => "appointment",
+        }
+    }
+}
+
+/// What a topic's object can be asked, besides a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TopicRequest {
+    /// Takes events out of the outbox.
+    Deliver {
+        /// The topic, which the object cannot tell from its own name.
+        topic: Topic,
+        /// What is not acknowledged yet, from its oldest on.
+        delivery: Delivery,
+    },
+    /// Reads history.
+    Page {
+        /// The topic.
+        topic: Topic,
+        /// Where to go on; `None` begins at the oldest event kept.
+        after: Option<Cursor>,
+        /// At most this many events.
+        limit: u64,
+    },
+}
+
+/// What a topic's object answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TopicReply {
+    /// Every event up to this sequence number is in the log.
+    Applied(u64),
+    /// A page of history.
+    Page(Page),
+}
+
+#[cfg(test)]
+mod tests;

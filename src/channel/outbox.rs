@@ -1,0 +1,110 @@
+//! The outbox: events that were committed with the record that caused them and are on their way to their topics.
+//!
+//! Invariant: the sequence numbers of a topic follow the order of commits without a hole. A delivery always begins with
+//! the oldest row that is not acknowledged, so that whatever order deliveries arrive in, a topic can take none too early.
+//! A row leaves only when its topic has said that it is in the log.
+
+use serde::{Deserialize, Serialize};
+
+use super::Topic;
+use crate::error::{Error, Result};
+use crate::store::sql::Sql;
+use crate::time::UnixMillis;
+
+/// One event as it was committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Unique within its topic: the reference and version of the record, `Observation/1/_history/2`.
+    pub id: String,
+    /// A word of [`super::EventKind`].
+    pub kind: String,
+    /// When it was committed.
+    pub at: UnixMillis,
+    /// JSON.
+    pub data: String,
+}
+
+/// What one topic is owed: consecutive events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The sequence number of the first event; everything before it was acknowledged.
+    pub first: u64,
+    /// The events, in order.
+    pub events: Vec<Event>,
+}
+
+/// At most this many events go in one delivery.
+pub const MOST_EVENTS: u64 = 100;
+/// At most about this many bytes go in one delivery; one event always goes.
+const MOST_BYTES: usize = 512 * 1_024;
+
+/// Makes the tables where they are not there yet.
+pub fn prepare(sql: &impl Sql) -> Result<()> {
+    for statement in [
+        "CREATE TABLE IF NOT EXISTS outbox (topic TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, \
+         kind TEXT NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (topic, seq)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS outbox_topics (topic TEXT PRIMARY KEY, newest INTEGER NOT NULL) WITHOUT ROWID",
+    ] {
+        sql.exec(statement, &[])?;
+    }
+    Ok(())
+}
+
+/// Adds an event for `topic`. Call it inside the transaction of the record that caused it.
+pub fn add(sql: &impl Sql, topic: &Topic, event: &Event) -> Result<()> {
+    let topic = topic.to_string();
+    let counted = sql.first(
+        "INSERT INTO outbox_topics (topic, newest) VALUES (?1, 1) \
+         ON CONFLICT (topic) DO UPDATE SET newest = newest + 1 RETURNING newest",
+        &[topic.as_str().into()],
+    )?;
+    let seq = counted.ok_or_else(|| Error::internal("the outbox gave no sequence number"))?.number()?;
+    sql.exec(
+        "INSERT INTO outbox (topic, seq, id, kind, at, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        &[
+            topic.into(),
+            seq.into(),
+            event.id.as_str().into(),
+            event.kind.as_str().into(),
+            event.at.into(),
+            event.data.as_str().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// At most `limit` topics that are owed something.
+pub fn owed(sql: &impl Sql, limit: u64) -> Result<Vec<Topic>> {
+    let rows = sql.exec("SELECT DISTINCT topic FROM outbox LIMIT ?1", &[limit.into()])?;
+    let topics = rows.into_iter().map(|mut row| {
+        Topic::parse(&row.text()?).ok_or_else(|| Error::internal("the outbox names a topic that is none"))
+    });
+    topics.collect()
+}
+
+/// What `topic` is owed, from its oldest row on; `None` where nothing is.
+pub fn next(sql: &impl Sql, topic: &Topic) -> Result<Option<Delivery>> {
+    let rows = sql.exec(
+        "SELECT seq, id, kind, at, data FROM outbox WHERE topic = ?1 ORDER BY seq LIMIT ?2",
+        &[topic.to_string().into(), MOST_EVENTS.into()],
+    )?;
+    let mut delivery: Option<Delivery> = None;
+    let mut bytes = 0_usize;
+    for mut row in rows {
+        let seq = row.number()?;
+        let event = Event { id: row.text()?, kind: row.text()?, at: row.instant()?, data: row.text()? };
+        bytes = bytes.saturating_add(event.data.len());
+        match &mut delivery {
+            None => delivery = Some(Delivery { first: seq, events: vec![event] }),
+            Some(_) if bytes > MOST_BYTES => break,
+            Some(delivery) => delivery.events.push(event),
+        }
+    }
+    Ok(delivery)
+}
+
+/// Forgets what `topic` has up to and including `applied`.
+pub fn acknowledge(sql: &impl Sql, topic: &Topic, applied: u64) -> Result<()> {
+    sql.exec("DELETE FROM outbox WHERE topic = ?1 AND seq <= ?2", &[topic.to_string().into(), applied.into()])?;
+    Ok(())
+}
