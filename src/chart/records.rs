@@ -1,0 +1,310 @@
+//! The port of the source of truth: reading records, and writing them as one guarded batch.
+//!
+//! Invariant: a batch takes effect whole or not at all. Its guards are held in the transaction that writes, and with each
+//! record the heads, the events and the audit rows that it causes are written in that same transaction. Every request
+//! carries the [`Scope`] of who asks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::audit::Actor;
+use crate::access::{Owner, Scope};
+use crate::fhir::{Resource, ResourceType, patients, relative};
+use crate::time::UnixMillis;
+
+/// A resource's JSON, open at the place where the server puts `versionId` and `lastUpdated`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    before: String,
+    after: String,
+}
+
+impl Draft {
+    /// The draft of `resource`, which has its id already; what it says of version and time is thrown away.
+    pub fn of(resource: &mut Resource) -> Draft {
+        let (version, at) = (0, UnixMillis(0));
+        resource.set_meta(version, at);
+        let text = resource.to_json();
+        // `set_meta` puts `meta` right after `id`, so that the first match is the server's own and not a lookalike further
+        // down in the content.
+        match text.split_once(&stamp(version, at)) {
+            Some((before, after)) => Draft { before: before.to_owned(), after: after.to_owned() },
+            None => Draft { before: text, after: String::new() },
+        }
+    }
+
+    /// The JSON of version `version`, written at `at`.
+    pub fn stamped(&self, version: u64, at: UnixMillis) -> String {
+        [self.before.as_str(), &stamp(version, at), &self.after].concat()
+    }
+}
+
+fn stamp(version: u64, at: UnixMillis) -> String {
+    format!(r#""versionId":"{version}","lastUpdated":"{}""#, at.to_rfc3339())
+}
+
+/// What a resource says about who is where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// An Encounter during which the patient is at these Locations.
+    Stay {
+        /// The Patient's id.
+        patient: String,
+        /// The Locations' ids.
+        locations: Vec<String>,
+    },
+    /// A Location.
+    Location {
+        /// The id of the Location it is part of.
+        part_of: Option<String>,
+        /// Whether it is a ward: physical type `wa`.
+        ward: bool,
+    },
+}
+
+impl Place {
+    /// What `resource` says, if anything. An Encounter counts while it is arrived, triaged, in progress or on leave, and
+    /// of its locations those that are neither completed nor only planned or reserved.
+    pub fn of(resource: &Resource) -> Option<Place> {
+        let id_of = |text: &str, kind| relative(text).filter(|to| to.kind == kind).map(|to| to.id.to_owned());
+        match resource.kind() {
+            ResourceType::Encounter => {
+                let open = ["arrived", "triaged", "in-progress", "onleave"];
+                if !resource.str_at(&["status"]).is_some_and(|status| open.contains(&status)) {
+                    return None;
+                }
+                let patient = id_of(resource.str_at(&["subject", "reference"])?, ResourceType::Patient)?;
+                let here = |status: Option<&str>| !matches!(status, Some("completed" | "planned" | "reserved"));
+                let locations = resource
+                    .values_at(&["location"])
+                    .filter(|item| here(item.get("status").and_then(|status| status.as_str())))
+                    .filter_map(|item| item.get("location")?.get("reference")?.as_str())
+                    .filter_map(|text| id_of(text, ResourceType::Location))
+                    .collect();
+                Some(Place::Stay { patient, locations })
+            }
+            ResourceType::Location => Some(Place::Location {
+                part_of: resource.str_at(&["partOf", "reference"]).and_then(|text| id_of(text, ResourceType::Location)),
+                ward: resource.strs_at(&["physicalType", "coding", "code"]).any(|code| code == "wa"),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What must hold of a record for a batch to take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guard {
+    /// Nothing.
+    Any,
+    /// There is no such record, and never was.
+    Absent,
+    /// The record is there in this version (`If-Match`).
+    Version(u64),
+}
+
+/// What is done to a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    /// A new version.
+    Put {
+        /// The resource.
+        draft: Draft,
+        /// The ids of the patients in whose compartments it is.
+        patients: Vec<String>,
+        /// What it says about who is where.
+        place: Option<Place>,
+    },
+    /// A version that says it is deleted.
+    Delete,
+}
+
+impl Write {
+    /// The write of `resource`, which has its id already.
+    pub fn put(resource: &mut Resource) -> Write {
+        Write::Put { draft: Draft::of(resource), patients: patients(resource), place: Place::of(resource) }
+    }
+}
+
+/// One record of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The resource type.
+    pub kind: ResourceType,
+    /// The id.
+    pub id: String,
+    /// The guard.
+    pub guard: Guard,
+    /// The write.
+    pub write: Write,
+}
+
+/// A guarded batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// What of all records the writer reaches.
+    pub scope: Scope,
+    /// Who writes.
+    pub actor: Actor,
+    /// The changes, guards first, then writes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// What a change became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The version written.
+    pub version: u64,
+    /// When.
+    pub at: UnixMillis,
+    /// Whether there was no such record, or a deleted one, before.
+    pub created: bool,
+}
+
+/// Why a batch took no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The record is there and should not have been.
+    Exists,
+    /// The record is in another version.
+    Changed,
+    /// There is no such record.
+    Missing,
+    /// The record is, or would be, out of the writer's reach.
+    OutOfReach,
+    /// It refers to a Patient that is not there.
+    NoSuchPatient,
+    /// A Patient whose compartment holds other records cannot be deleted.
+    StillReferred,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Committed {
+    /// All of it took effect; one stamp a change, in order.
+    All(Vec<Stamp>),
+    /// None of it did.
+    Refused {
+        /// The position of the change that was refused.
+        change: usize,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// One version of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The id.
+    pub id: String,
+    /// The version.
+    pub version: u64,
+    /// When it was written.
+    pub updated: UnixMillis,
+    /// Whether this version made the record anew.
+    pub created: bool,
+    /// The JSON; `None` for a version that says it is deleted.
+    pub body: Option<String>,
+}
+
+/// A record that was read, with what the cache needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The record.
+    pub record: Record,
+    /// The patients in whose compartments it is.
+    pub owners: Vec<Owner>,
+    /// For a Patient: the generation of its head at the instant of the read.
+    pub generation: Option<String>,
+}
+
+/// What can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// One record, the newest version or a given one.
+    Read {
+        /// The type.
+        kind: ResourceType,
+        /// The id.
+        id: String,
+        /// A version of it.
+        version: Option<u64>,
+    },
+    /// All versions of one record, newest first.
+    History {
+        /// The type.
+        kind: ResourceType,
+        /// The id.
+        id: String,
+        /// Only versions below this one.
+        below: Option<u64>,
+        /// At most this many.
+        count: u64,
+    },
+    /// The records of a type, by id.
+    List {
+        /// The type.
+        kind: ResourceType,
+        /// Only those in the compartment of this patient.
+        patient: Option<String>,
+        /// Only ids after this one.
+        after: Option<String>,
+        /// At most this many.
+        count: u64,
+    },
+}
+
+/// What a query gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Of a read.
+    Found(Found),
+    /// Of a history or a list, and whether there is more.
+    Several(Vec<Record>, bool),
+    /// There is no such record, or no such version of it.
+    Missing,
+    /// It is there, and out of reach.
+    OutOfReach,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(json: &str) -> Resource {
+        Resource::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_draft_is_stamped_in_its_meta_and_nowhere_else() {
+        let mut patient = resource(
+            r#"{"resourceType":"Patient","id":"p","active":true,"meta":{"versionId":"9","tag":[{"code":"x"}]},
+               "name":[{"text":"\"versionId\":\"0\",\"lastUpdated\":\"1970-01-01T00:00:00.000Z\""}]}"#,
+        );
+        let draft = Draft::of(&mut patient);
+        let stamped = draft.stamped(3, UnixMillis(1_764_000_000_125));
+        let meta = r#""meta":{"versionId":"3","lastUpdated":"2025-11-24T16:00:00.125Z","tag":[{"code":"x"}]}"#;
+        assert!(
+            stamped.starts_with(&format!(r#"{{"resourceType":"Patient","id":"p",{meta},"active":true"#)),
+            "{stamped}"
+        );
+        assert!(resource(&stamped).version() == Some("3"));
+    }
+
+    #[test]
+    fn a_stay_is_an_open_encounter_with_present_locations() {
+        let encounter = |status: &str| {
+            let location = |id: &str, status: &str| {
+                format!(r#"{{"location":{{"reference":"Location/{id}"}},"status":"{status}"}}"#)
+            };
+            resource(&format!(
+                r#"{{"resourceType":"Encounter","status":"{status}","class":{{"code":"IMP"}},
+                    "subject":{{"reference":"Patient/p"}},"location":[{},{},{{"location":{{"reference":"Location/c"}}}}]}}"#,
+                location("a", "completed"),
+                location("b", "active"),
+            ))
+        };
+        let stay = Place::Stay { patient: "p".into(), locations: vec!["b".into(), "c".into()] };
+        assert_eq!(Place::of(&encounter("in-progress")), Some(stay));
+        assert_eq!(Place::of(&encounter("finished")), None);
+    }
+}

@@ -1,0 +1,370 @@
+//! Records in the clinic's SQLite: [`super::records`] as SQL.
+//!
+//! Invariant: `resources` holds the newest version of every record, `history` all earlier ones, `compartments` the patients
+//! of the newest version that is not a deletion (a deleted record stays in the compartments of its last content, so that
+//! its history has owners).
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
+use super::{head, wards};
+use crate::access::audit::{self, Did, Outcome};
+use crate::access::{Owner, Scope};
+use crate::channel::outbox::{self, Event};
+use crate::channel::{EventKind, Topic};
+use crate::error::{Error, Result};
+use crate::fhir::ResourceType;
+use crate::store::sql::{Row, Sql};
+use crate::time::{Entropy, UnixMillis};
+
+/// Makes the tables where they are not there yet.
+pub fn prepare(sql: &impl Sql) -> Result<()> {
+    head::prepare(sql)?;
+    wards::prepare(sql)?;
+    for statement in [
+        "CREATE TABLE IF NOT EXISTS resources (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
+         updated INTEGER NOT NULL, created INTEGER NOT NULL, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS history (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
+         updated INTEGER NOT NULL, created INTEGER NOT NULL, body TEXT, PRIMARY KEY (kind, id, version)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS compartments (patient TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, \
+         PRIMARY KEY (patient, kind, id)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS compartments_by_record ON compartments (kind, id)",
+    ] {
+        sql.exec(statement, &[])?;
+    }
+    Ok(())
+}
+
+const COLUMNS: &str = "id, version, updated, created, body";
+
+fn record(mut row: Row) -> Result<Record> {
+    Ok(Record {
+        id: row.text()?,
+        version: row.number()?,
+        updated: row.instant()?,
+        created: row.truth()?,
+        body: row.maybe_text()?,
+    })
+}
+
+fn newest(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Option<Record>> {
+    let statement = format!("SELECT {COLUMNS} FROM resources WHERE kind = ?1 AND id = ?2");
+    sql.first(&statement, &[kind.as_str().into(), id.into()])?.map(record).transpose()
+}
+
+fn compartments(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Vec<String>> {
+    let rows =
+        sql.exec("SELECT patient FROM compartments WHERE kind = ?1 AND id = ?2", &[kind.as_str().into(), id.into()])?;
+    rows.into_iter().map(|mut row| row.text()).collect()
+}
+
+fn owner(sql: &impl Sql, patient: String) -> Result<Owner> {
+    Ok(match head::get(sql, &patient)? {
+        Some(head) => head.owner,
+        None => Owner { patient, wards: Vec::new() },
+    })
+}
+
+fn owners(sql: &impl Sql, patients: impl IntoIterator<Item = String>) -> Result<Vec<Owner>> {
+    patients.into_iter().map(|patient| owner(sql, patient)).collect()
+}
+
+/// Answers `query` within `scope`.
+pub fn run(sql: &impl Sql, scope: &Scope, query: &Query) -> Result<Answer> {
+    match query {
+        Query::Read { kind, id, version } => read(sql, scope, *kind, id, *version),
+        Query::History { kind, id, below, count } => history(sql, scope, *kind, id, *below, *count),
+        Query::List { kind, patient, after, count } => {
+            list(sql, scope, *kind, patient.as_deref(), after.as_deref(), *count)
+        }
+    }
+}
+
+fn read(sql: &impl Sql, scope: &Scope, kind: ResourceType, id: &str, version: Option<u64>) -> Result<Answer> {
+    let Some(newest) = newest(sql, kind, id)? else { return Ok(Answer::Missing) };
+    let owners = owners(sql, compartments(sql, kind, id)?)?;
+    if !scope.may_read(&owners) {
+        return Ok(Answer::OutOfReach);
+    }
+    let record = match version {
+        None => newest,
+        Some(version) if version == newest.version => newest,
+        Some(version) => {
+            let statement = format!("SELECT {COLUMNS} FROM history WHERE kind = ?1 AND id = ?2 AND version = ?3");
+            let row = sql.first(&statement, &[kind.as_str().into(), id.into(), version.into()])?;
+            let Some(earlier) = row.map(record).transpose()? else { return Ok(Answer::Missing) };
+            earlier
+        }
+    };
+    let generation = match kind {
+        ResourceType::Patient => head::get(sql, id)?.map(|head| head.generation),
+        _ => None,
+    };
+    Ok(Answer::Found(Found { record, owners, generation }))
+}
+
+fn history(
+    sql: &impl Sql,
+    scope: &Scope,
+    kind: ResourceType,
+    id: &str,
+    below: Option<u64>,
+    count: u64,
+) -> Result<Answer> {
+    let Some(newest) = newest(sql, kind, id)? else { return Ok(Answer::Missing) };
+    if !scope.may_read(&owners(sql, compartments(sql, kind, id)?)?) {
+        return Ok(Answer::OutOfReach);
+    }
+    let below = below.unwrap_or(u64::MAX);
+    let statement = format!(
+        "SELECT {COLUMNS} FROM history WHERE kind = ?1 AND id = ?2 AND version < ?3 ORDER BY version DESC LIMIT ?4"
+    );
+    let more = count.saturating_add(1);
+    let rows = sql.exec(&statement, &[kind.as_str().into(), id.into(), below.into(), more.into()])?;
+    let first = (newest.version < below).then_some(Ok(newest));
+    let several = first.into_iter().chain(rows.into_iter().map(record)).collect::<Result<Vec<_>>>()?;
+    Ok(cut(several, count))
+}
+
+fn cut(mut several: Vec<Record>, count: u64) -> Answer {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let more = several.len() > count;
+    several.truncate(count);
+    Answer::Several(several, more)
+}
+
+fn list(
+    sql: &impl Sql,
+    scope: &Scope,
+    kind: ResourceType,
+    patient: Option<&str>,
+    after: Option<&str>,
+    count: u64,
+) -> Result<Answer> {
+    /// Rows looked at in one statement; those out of reach are passed over.
+    const CHUNK: u64 = 200;
+    let wanted = usize::try_from(count.saturating_add(1)).unwrap_or(usize::MAX);
+    let mut after = after.unwrap_or_default().to_owned();
+    let mut several = Vec::new();
+    loop {
+        let rows = match patient {
+            None => sql.exec(
+                &format!("SELECT {COLUMNS} FROM resources WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3"),
+                &[kind.as_str().into(), after.as_str().into(), CHUNK.into()],
+            )?,
+            Some(patient) => sql.exec(
+                "SELECT r.id, r.version, r.updated, r.created, r.body FROM compartments c JOIN resources r \
+                 ON r.kind = c.kind AND r.id = c.id WHERE c.patient = ?4 AND c.kind = ?1 AND c.id > ?2 \
+                 ORDER BY c.id LIMIT ?3",
+                &[kind.as_str().into(), after.as_str().into(), CHUNK.into(), patient.into()],
+            )?,
+        };
+        let last = u64::try_from(rows.len()).unwrap_or(u64::MAX) < CHUNK;
+        for row in rows {
+            let record = record(row)?;
+            after.clone_from(&record.id);
+            if record.body.is_some() && scope.may_read(&owners(sql, compartments(sql, kind, &record.id)?)?) {
+                several.push(record);
+            }
+            if several.len() >= wanted {
+                return Ok(cut(several, count));
+            }
+        }
+        if last {
+            return Ok(cut(several, count));
+        }
+    }
+}
+
+/// Runs `batch` at `now`: guards, then writes, in one transaction with everything that they cause. Must be called inside
+/// [`Sql::transaction`]; where it is refused it has written nothing but the audit row of the refusal.
+pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch) -> Result<Committed> {
+    for (position, change) in batch.changes.iter().enumerate() {
+        if let Some(why) = refusal(sql, batch, change)? {
+            if why == Refusal::OutOfReach {
+                let did = match &change.write {
+                    Write::Delete => Did::Delete,
+                    Write::Put { .. } => Did::Update,
+                };
+                let entity = format!("{}/{}", change.kind, change.id);
+                let event = audit::Event { actor: &batch.actor, did, entity: &entity, outcome: Outcome::Refused };
+                audit::record(sql, now, &event)?;
+            }
+            return Ok(Committed::Refused { change: position, why });
+        }
+    }
+    let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change)).collect::<Result<_>>()?;
+    Ok(Committed::All(stamps))
+}
+
+fn refusal(sql: &impl Sql, batch: &Batch, change: &Change) -> Result<Option<Refusal>> {
+    let newest = newest(sql, change.kind, &change.id)?;
+    let old = compartments(sql, change.kind, &change.id)?;
+    let new = match &change.write {
+        Write::Put { patients, .. } => patients.clone(),
+        Write::Delete => Vec::new(),
+    };
+    let touched: BTreeSet<String> = old.into_iter().chain(new.iter().cloned()).collect();
+    if !batch.scope.may_write(&owners(sql, touched)?) {
+        return Ok(Some(Refusal::OutOfReach));
+    }
+    let guarded = match (change.guard, &newest) {
+        (Guard::Absent, Some(_)) => Some(Refusal::Exists),
+        (Guard::Version(version), Some(record)) if record.version != version || record.body.is_none() => {
+            Some(Refusal::Changed)
+        }
+        (Guard::Version(_), None) => Some(Refusal::Changed),
+        _ => None,
+    };
+    if guarded.is_some() {
+        return Ok(guarded);
+    }
+    match &change.write {
+        Write::Delete => match &newest {
+            None => Ok(Some(Refusal::Missing)),
+            Some(_) if change.kind == ResourceType::Patient && has_dependents(sql, &change.id)? => {
+                Ok(Some(Refusal::StillReferred))
+            }
+            Some(_) => Ok(None),
+        },
+        Write::Put { .. } => {
+            for patient in &new {
+                if !is_patient(sql, batch, patient)? {
+                    return Ok(Some(Refusal::NoSuchPatient));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn is_patient(sql: &impl Sql, batch: &Batch, id: &str) -> Result<bool> {
+    let in_batch = |change: &Change| {
+        change.kind == ResourceType::Patient && change.id == id && matches!(change.write, Write::Put { .. })
+    };
+    if batch.changes.iter().any(in_batch) {
+        return Ok(true);
+    }
+    Ok(newest(sql, ResourceType::Patient, id)?.is_some_and(|record| record.body.is_some()))
+}
+
+fn has_dependents(sql: &impl Sql, patient: &str) -> Result<bool> {
+    let found = sql.first(
+        "SELECT 1 FROM compartments c JOIN resources r ON r.kind = c.kind AND r.id = c.id \
+         WHERE c.patient = ?1 AND c.kind <> 'Patient' AND r.body IS NOT NULL LIMIT 1",
+        &[patient.into()],
+    )?;
+    Ok(found.is_some())
+}
+
+fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch, change: &Change) -> Result<Stamp> {
+    let (kind, id) = (change.kind.as_str(), change.id.as_str());
+    let newest = newest(sql, change.kind, id)?;
+    if let (Write::Delete, Some(Record { body: None, version, updated, .. })) = (&change.write, &newest) {
+        return Ok(Stamp { version: *version, at: *updated, created: false });
+    }
+    let version = newest.as_ref().map_or(0, |record| record.version).saturating_add(1);
+    let created = newest.as_ref().is_none_or(|record| record.body.is_none());
+    let stamp = Stamp { version, at: now, created };
+    let old = compartments(sql, change.kind, id)?;
+    let body = match &change.write {
+        Write::Put { draft, .. } => Some(draft.stamped(version, now)),
+        Write::Delete => None,
+    };
+
+    if newest.is_some() {
+        sql.exec(
+            "INSERT INTO history (kind, id, version, updated, created, body) \
+             SELECT kind, id, version, updated, created, body FROM resources WHERE kind = ?1 AND id = ?2",
+            &[kind.into(), id.into()],
+        )?;
+    }
+    sql.exec(
+        "INSERT INTO resources (kind, id, version, updated, created, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, updated = excluded.updated, \
+         created = excluded.created, body = excluded.body",
+        &[kind.into(), id.into(), version.into(), now.into(), created.into(), body.as_deref().into()],
+    )?;
+
+    let new = match &change.write {
+        Write::Put { patients, .. } => patients,
+        Write::Delete => &old,
+    };
+    if *new != old {
+        sql.exec("DELETE FROM compartments WHERE kind = ?1 AND id = ?2", &[kind.into(), id.into()])?;
+        for patient in new {
+            sql.exec(
+                "INSERT INTO compartments (patient, kind, id) VALUES (?1, ?2, ?3)",
+                &[patient.as_str().into(), kind.into(), id.into()],
+            )?;
+        }
+    }
+    let touched: Vec<String> = old.iter().chain(new).cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    for patient in &touched {
+        head::raise(sql, entropy, patient)?;
+    }
+    let place = match &change.write {
+        Write::Put { place, .. } => place.as_ref(),
+        Write::Delete => None,
+    };
+    wards::moved(sql, kind, id, place, &touched)?;
+    if let Some(event_kind) = EventKind::of(kind) {
+        publish(sql, event_kind, change, stamp, body.as_deref(), &touched)?;
+    }
+    let did = match (&change.write, created) {
+        (Write::Delete, _) => Did::Delete,
+        (Write::Put { .. }, true) => Did::Create,
+        (Write::Put { .. }, false) => Did::Update,
+    };
+    let entity = reference(change, version);
+    let event = audit::Event { actor: &batch.actor, did, entity: &entity, outcome: Outcome::Success };
+    audit::record(sql, now, &event)?;
+    Ok(stamp)
+}
+
+fn reference(change: &Change, version: u64) -> String {
+    format!("{}/{}/_history/{version}", change.kind, change.id)
+}
+
+/// What an event about a record says.
+#[derive(Serialize)]
+struct RecordEvent<'a> {
+    reference: String,
+    version: u64,
+    deleted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a RawValue>,
+}
+
+fn publish(
+    sql: &impl Sql,
+    kind: EventKind,
+    change: &Change,
+    stamp: Stamp,
+    body: Option<&str>,
+    patients: &[String],
+) -> Result<()> {
+    let unreadable = |_| Error::internal("an event could not be written");
+    let resource: Option<&RawValue> = body.map(serde_json::from_str).transpose().map_err(unreadable)?;
+    let data = RecordEvent {
+        reference: format!("{}/{}", change.kind, change.id),
+        version: stamp.version,
+        deleted: body.is_none(),
+        resource,
+    };
+    let event = Event {
+        id: reference(change, stamp.version),
+        kind: kind.as_str().to_owned(),
+        at: stamp.at,
+        data: serde_json::to_string(&data).map_err(unreadable)?,
+    };
+    let mut topics = BTreeSet::new();
+    for owner in owners(sql, patients.iter().cloned())? {
+        topics.extend(owner.wards.into_iter().map(Topic::Ward));
+        topics.insert(Topic::Patient(owner.patient));
+    }
+    topics.iter().try_for_each(|topic| outbox::add(sql, topic, &event))
+}

@@ -1,0 +1,277 @@
+//! The clinic's object: one SQLite database that holds what must change together — records, heads, accounts, the outbox and
+//! the audit trail — behind one enum of requests.
+//!
+//! Invariant: a request that changes anything runs in one transaction, and what it causes elsewhere is noted there, in the
+//! outbox or among the standings that are due; [`courier`] brings it and nothing else does.
+
+pub mod courier;
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::Scope;
+use crate::access::audit::{self, Actor, Did, Outcome};
+use crate::channel::outbox;
+use crate::chart;
+use crate::chart::head::{self, Head};
+use crate::chart::records::{Answer, Batch, Committed, Query};
+use crate::error::{Error, Kind, Result};
+use crate::session::account::{Account, Change, Standing};
+use crate::session::roster::{self, Credential};
+use crate::store::sql::Sql;
+use crate::time::{Entropy, UnixMillis};
+
+/// What the clinic's object can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClinicRequest {
+    /// Reads records.
+    Query {
+        /// What of them the reader reaches.
+        scope: Scope,
+        /// What is read.
+        query: Query,
+    },
+    /// Writes records.
+    Commit(Batch),
+    /// The head of a patient.
+    Head {
+        /// The Patient's id.
+        patient: String,
+    },
+    /// What a sign-in is judged by.
+    Credential {
+        /// The name to sign in with.
+        username: String,
+    },
+    /// A password was right for the account as it was read.
+    SignedIn {
+        /// The account.
+        account: Account,
+        /// Who, and in which request.
+        actor: Actor,
+    },
+    /// A sign-in failed.
+    SignInFailed {
+        /// The name it was tried with.
+        username: String,
+        /// In which request.
+        actor: Actor,
+    },
+    /// Somebody signed out.
+    SignedOut {
+        /// Who.
+        actor: Actor,
+    },
+    /// Adds an account.
+    CreateAccount {
+        /// The account.
+        account: Account,
+        /// The hash of its password.
+        hash: String,
+        /// Only if it is the first of all.
+        only_first: bool,
+        /// Who adds it.
+        actor: Actor,
+    },
+    /// Changes an account.
+    ChangeAccount {
+        /// Its id.
+        id: String,
+        /// What changes.
+        change: Change,
+        /// Who changes it.
+        actor: Actor,
+    },
+    /// The sessions of an account have heard of its change.
+    Heard(Standing),
+    /// An account by id.
+    Account {
+        /// Its id.
+        id: String,
+    },
+    /// Accounts by user name.
+    Accounts {
+        /// Only after this user name.
+        after: String,
+        /// At most this many.
+        count: u64,
+    },
+}
+
+impl ClinicRequest {
+    /// Whether it can leave something for [`courier`] to bring.
+    pub fn may_owe(&self) -> bool {
+        matches!(self, ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. })
+    }
+
+    /// Whether repeating it after a lost answer could do something twice.
+    pub fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            ClinicRequest::Query { .. }
+                | ClinicRequest::Head { .. }
+                | ClinicRequest::Credential { .. }
+                | ClinicRequest::Account { .. }
+                | ClinicRequest::Accounts { .. }
+        )
+    }
+}
+
+/// What the clinic's object answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClinicReply {
+    /// Of a query.
+    Answer(Answer),
+    /// Of a commit.
+    Committed(Committed),
+    /// Of a head.
+    Head(Option<Head>),
+    /// Of a credential.
+    Credential(Option<Credential>),
+    /// Of a sign-in: whether it counts.
+    SignedIn(bool),
+    /// Of an account that was asked for.
+    Account(Option<Account>),
+    /// Of an account that was added or changed.
+    Changed(Account),
+    /// Of accounts.
+    Accounts(Vec<Account>),
+    /// Done, and nothing to say.
+    Done,
+}
+
+/// Makes the tables where they are not there yet.
+pub fn prepare(sql: &impl Sql) -> Result<()> {
+    chart::prepare(sql)?;
+    roster::prepare(sql)?;
+    outbox::prepare(sql)?;
+    audit::prepare(sql)
+}
+
+/// Answers `request` at `now`.
+pub fn handle(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, request: &ClinicRequest) -> Result<ClinicReply> {
+    let note = |actor: &Actor, did, entity: &str, outcome| {
+        audit::record(sql, now, &audit::Event { actor, did, entity, outcome })
+    };
+    match request {
+        ClinicRequest::Query { scope, query } => chart::run(sql, scope, query).map(ClinicReply::Answer),
+        ClinicRequest::Commit(batch) => {
+            sql.transaction(|| chart::commit(sql, entropy, now, batch)).map(ClinicReply::Committed)
+        }
+        ClinicRequest::Head { patient } => head::get(sql, patient).map(ClinicReply::Head),
+        ClinicRequest::Credential { username } => roster::credential(sql, username).map(ClinicReply::Credential),
+        ClinicRequest::SignedIn { account, actor } => sql.transaction(|| {
+            let counts = roster::succeeded(sql, account, now)?;
+            let outcome = if counts { Outcome::Success } else { Outcome::Refused };
+            note(actor, Did::Execute, "session", outcome)?;
+            Ok(ClinicReply::SignedIn(counts))
+        }),
+        ClinicRequest::SignInFailed { username, actor } => sql.transaction(|| {
+            roster::failed(sql, username, now)?;
+            note(actor, Did::Execute, "session", Outcome::Refused)?;
+            Ok(ClinicReply::Done)
+        }),
+        ClinicRequest::SignedOut { actor } => {
+            note(actor, Did::Execute, "session/end", Outcome::Success)?;
+            Ok(ClinicReply::Done)
+        }
+        ClinicRequest::CreateAccount { account, hash, only_first, actor } => sql.transaction(|| {
+            roster::create(sql, account, hash, *only_first)?;
+            note(actor, Did::Create, &entity_of(&account.principal.user), Outcome::Success)?;
+            Ok(ClinicReply::Changed(account.clone()))
+        }),
+        ClinicRequest::ChangeAccount { id, change, actor } => sql.transaction(|| {
+            let account = roster::change(sql, id, change)?;
+            note(actor, Did::Update, &entity_of(id), Outcome::Success)?;
+            Ok(ClinicReply::Changed(account))
+        }),
+        ClinicRequest::Heard(standing) => roster::heard(sql, standing).map(|()| ClinicReply::Done),
+        ClinicRequest::Account { id } => roster::get(sql, id).map(ClinicReply::Account),
+        ClinicRequest::Accounts { after, count } => roster::list(sql, after, *count).map(ClinicReply::Accounts),
+    }
+}
+
+fn entity_of(user: &str) -> String {
+    format!("account/{user}")
+}
+
+fn mismatch() -> Error {
+    Error::internal("the clinic's object answered something else than was asked")
+}
+
+/// The clinic's object as its callers see it.
+pub trait Clinic {
+    /// Asks it. Where no answer comes within the deadline: `Unavailable` for a read, `OutcomeUnknown` for a change.
+    fn ask(&self, request: ClinicRequest) -> impl Future<Output = Result<ClinicReply>>;
+
+    /// Reads records within `scope`.
+    fn query(&self, scope: Scope, query: Query) -> impl Future<Output = Result<Answer>> {
+        let asked = self.ask(ClinicRequest::Query { scope, query });
+        async {
+            match asked.await? {
+                ClinicReply::Answer(answer) => Ok(answer),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// Writes records.
+    fn commit(&self, batch: Batch) -> impl Future<Output = Result<Committed>> {
+        let asked = self.ask(ClinicRequest::Commit(batch));
+        async {
+            match asked.await? {
+                ClinicReply::Committed(committed) => Ok(committed),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// The head of `patient`.
+    fn head(&self, patient: &str) -> impl Future<Output = Result<Option<Head>>> {
+        let asked = self.ask(ClinicRequest::Head { patient: patient.to_owned() });
+        async {
+            match asked.await? {
+                ClinicReply::Head(head) => Ok(head),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// What the sign-in of `username` is judged by.
+    fn credential(&self, username: &str) -> impl Future<Output = Result<Option<Credential>>> {
+        let asked = self.ask(ClinicRequest::Credential { username: username.to_owned() });
+        async {
+            match asked.await? {
+                ClinicReply::Credential(credential) => Ok(credential),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// The account with this id: 404 where there is none.
+    fn account(&self, id: &str) -> impl Future<Output = Result<Account>> {
+        let asked = self.ask(ClinicRequest::Account { id: id.to_owned() });
+        async {
+            match asked.await? {
+                ClinicReply::Account(Some(account)) => Ok(account),
+                ClinicReply::Account(None) => Err(Error::new(Kind::NotFound, "there is no such account")),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// Adds or changes an account: `request` says which.
+    fn change(&self, request: ClinicRequest) -> impl Future<Output = Result<Account>> {
+        let asked = self.ask(request);
+        async {
+            match asked.await? {
+                ClinicReply::Changed(account) => Ok(account),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

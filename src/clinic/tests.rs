@@ -1,0 +1,305 @@
+use super::courier::Courier;
+use super::*;
+use crate::access::{Action, Principal, Role, decide};
+use crate::channel::{Topic, log};
+use crate::chart::records::{Guard, Refusal, Write};
+use crate::fhir::{Resource, ResourceType};
+use crate::testing::{Local, block_on};
+use crate::time::Clock;
+
+impl Local {
+    fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
+        handle(&self.sql, &self.entropy, self.clock.now(), &request)
+    }
+
+    fn commit(&self, who: &Principal, changes: Vec<chart::records::Change>) -> Committed {
+        let action = Action::WriteRecords { kind: "Observation", shared: false, create: true };
+        let batch = Batch {
+            scope: decide(who, action).unwrap(),
+            actor: Actor { user: who.user.clone(), request: "r".into() },
+            changes,
+        };
+        match self.ask(ClinicRequest::Commit(batch)).unwrap() {
+            ClinicReply::Committed(committed) => committed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn count(&self, statement: &str) -> u64 {
+        self.sql.first(statement, &[]).unwrap().unwrap().number().unwrap()
+    }
+
+    fn generation(&self, patient: &str) -> Option<String> {
+        head::get(&self.sql, patient).unwrap().map(|head| head.generation)
+    }
+
+    fn wards(&self, patient: &str) -> Vec<String> {
+        head::get(&self.sql, patient).unwrap().unwrap().owner.wards
+    }
+
+    fn events(&self, topic: &str) -> Vec<String> {
+        let topics = self.topics.borrow();
+        let Some(log) = topics.get(&Topic::parse(topic).unwrap()) else { return Vec::new() };
+        log::page(log, None, 1_000).unwrap().events.into_iter().map(|logged| logged.event.id).collect()
+    }
+}
+
+fn who(role: Role, wards: &[&str]) -> Principal {
+    Principal {
+        user: format!("{role:?}"),
+        name: "N".into(),
+        role,
+        patient: None,
+        wards: wards.iter().map(|ward| (*ward).to_owned()).collect(),
+        patients: Vec::new(),
+    }
+}
+
+fn put(json: &str, guard: Guard) -> chart::records::Change {
+    let mut resource = Resource::parse(json.as_bytes()).unwrap();
+    let id = resource.id().unwrap().to_owned();
+    chart::records::Change { kind: resource.kind(), id, guard, write: Write::put(&mut resource) }
+}
+
+fn patient(id: &str) -> chart::records::Change {
+    put(&format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#), Guard::Any)
+}
+
+fn observation(id: &str, patient: &str) -> chart::records::Change {
+    let json = format!(
+        r#"{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"text":"hr"}},
+            "subject":{{"reference":"Patient/{patient}"}},"valueQuantity":{{"value":71.50}}}}"#
+    );
+    put(&json, Guard::Any)
+}
+
+fn location(id: &str, ward: bool, part_of: Option<&str>) -> chart::records::Change {
+    let kind = if ward { "wa" } else { "bd" };
+    let part_of = part_of.map(|id| format!(r#","partOf":{{"reference":"Location/{id}"}}"#)).unwrap_or_default();
+    let json = format!(
+        r#"{{"resourceType":"Location","id":"{id}","physicalType":{{"coding":[{{"code":"{kind}"}}]}}{part_of}}}"#
+    );
+    put(&json, Guard::Any)
+}
+
+fn stay(id: &str, patient: &str, location: &str, status: &str) -> chart::records::Change {
+    let json = format!(
+        r#"{{"resourceType":"Encounter","id":"{id}","status":"{status}","class":{{"code":"IMP"}},
+            "subject":{{"reference":"Patient/{patient}"}},
+            "location":[{{"location":{{"reference":"Location/{location}"}}}}]}}"#
+    );
+    put(&json, Guard::Any)
+}
+
+fn refused(committed: Committed) -> Refusal {
+    match committed {
+        Committed::Refused { why, .. } => why,
+        Committed::All(stamps) => panic!("committed {stamps:?}"),
+    }
+}
+
+#[test]
+fn a_write_changes_the_head_the_outbox_and_the_audit_trail_with_the_record() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    world.commit(&admin, vec![patient("p")]);
+    let before = world.generation("p").unwrap();
+    world.commit(&admin, vec![observation("o", "p")]);
+    assert_ne!(world.generation("p").unwrap(), before);
+    assert_eq!(world.count("SELECT count(*) FROM outbox WHERE topic = 'patient/p'"), 1);
+    assert_eq!(world.count("SELECT count(*) FROM audit WHERE entity = 'Observation/o/_history/1' AND action = 'C'"), 1);
+}
+
+#[test]
+fn a_refused_batch_leaves_nothing_but_the_audit_row_of_an_intrusion() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    world.commit(&admin, vec![patient("p"), location("w1", true, None)]);
+    world.commit(&admin, vec![stay("e", "p", "w1", "in-progress")]);
+    let tables = || {
+        ["resources", "history", "outbox", "compartments"]
+            .map(|table| world.count(&format!("SELECT count(*) FROM {table}")))
+    };
+    let (before, generation) = (tables(), world.generation("p"));
+
+    let stale = chart::records::Change { guard: Guard::Version(7), ..observation("x", "p") };
+    assert_eq!(refused(world.commit(&admin, vec![observation("y", "p"), stale])), Refusal::Changed);
+    assert_eq!(refused(world.commit(&admin, vec![observation("y", "nobody")])), Refusal::NoSuchPatient);
+    let taken = chart::records::Change { guard: Guard::Absent, ..patient("p") };
+    assert_eq!(refused(world.commit(&admin, vec![taken])), Refusal::Exists);
+    let stranger = who(Role::Nurse, &["w2"]);
+    assert_eq!(world.count("SELECT count(*) FROM audit WHERE outcome = 'refused'"), 0);
+    assert_eq!(refused(world.commit(&stranger, vec![observation("y", "p")])), Refusal::OutOfReach);
+    assert_eq!(world.count("SELECT count(*) FROM audit WHERE outcome = 'refused'"), 1);
+
+    assert_eq!((tables(), world.generation("p")), (before, generation));
+}
+
+#[test]
+fn versions_history_and_deletion() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    world.commit(&admin, vec![patient("p")]);
+    for _ in 0..3 {
+        world.commit(&admin, vec![observation("o", "p")]);
+    }
+    let delete =
+        |kind, id: &str| chart::records::Change { kind, id: id.into(), guard: Guard::Any, write: Write::Delete };
+    assert_eq!(refused(world.commit(&admin, vec![delete(ResourceType::Patient, "p")])), Refusal::StillReferred);
+    assert_eq!(refused(world.commit(&admin, vec![delete(ResourceType::Observation, "none")])), Refusal::Missing);
+    let Committed::All(stamps) = world.commit(&admin, vec![delete(ResourceType::Observation, "o")]) else { panic!() };
+    assert_eq!(stamps[0].version, 4);
+    let Committed::All(again) = world.commit(&admin, vec![delete(ResourceType::Observation, "o")]) else { panic!() };
+    assert_eq!(again[0].version, 4);
+    assert!(matches!(world.commit(&admin, vec![delete(ResourceType::Patient, "p")]), Committed::All(_)));
+
+    let scope = decide(&admin, Action::ReadRecords { kind: "Observation", shared: false }).unwrap();
+    let kind = ResourceType::Observation;
+    let ask = |query| chart::run(&world.sql, &scope, &query).unwrap();
+    let history = |below| match ask(Query::History { kind, id: "o".into(), below, count: 3 }) {
+        Answer::Several(records, more) => (records.iter().map(|record| record.version).collect::<Vec<_>>(), more),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(history(None), (vec![4, 3, 2], true));
+    assert_eq!(history(Some(2)), (vec![1], false));
+    let read = |version| match ask(Query::Read { kind, id: "o".into(), version }) {
+        Answer::Found(found) => found.record.body,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(None), None);
+    assert!(read(Some(2)).unwrap().contains(r#""versionId":"2""#));
+    assert!(read(Some(2)).unwrap().contains("71.50"));
+    assert_eq!(ask(Query::Read { kind, id: "o".into(), version: Some(9) }), Answer::Missing);
+}
+
+#[test]
+fn a_patient_is_in_the_wards_that_their_stay_leads_up_to() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    world.commit(&admin, vec![patient("p"), location("w1", true, None), location("bed", false, Some("w1"))]);
+    assert!(world.wards("p").is_empty());
+    world.commit(&admin, vec![stay("e", "p", "bed", "in-progress")]);
+    assert_eq!(world.wards("p"), ["w1"]);
+    world.commit(&admin, vec![location("w2", true, None), location("bed", false, Some("w2"))]);
+    assert_eq!(world.wards("p"), ["w2"]);
+    world.commit(&admin, vec![stay("e", "p", "bed", "finished")]);
+    assert!(world.wards("p").is_empty());
+}
+
+#[test]
+fn a_circle_of_places_has_an_end() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    world.commit(&admin, vec![patient("p"), location("a", true, Some("b")), location("b", true, Some("a"))]);
+    world.commit(&admin, vec![stay("e", "p", "a", "in-progress")]);
+    assert_eq!(world.wards("p"), ["a", "b"]);
+}
+
+#[test]
+fn a_list_holds_only_what_is_reached() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    world.commit(&admin, vec![location("w1", true, None), location("w2", true, None)]);
+    for number in 0..450 {
+        let id = format!("p{number:03}");
+        world.commit(&admin, vec![patient(&id)]);
+        let ward = if number % 9 == 0 { "w1" } else { "w2" };
+        world.commit(&admin, vec![stay(&format!("e{number}"), &id, ward, "in-progress")]);
+    }
+    let scope = decide(&who(Role::Nurse, &["w1"]), Action::ReadRecords { kind: "Patient", shared: false }).unwrap();
+    let page = |after: Option<String>| {
+        let query = Query::List { kind: ResourceType::Patient, patient: None, after, count: 30 };
+        match chart::run(&world.sql, &scope, &query).unwrap() {
+            Answer::Several(records, more) => (records, more),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, more) = page(None);
+    assert!(more && first.len() == 30);
+    let (second, more) = page(first.last().map(|record| record.id.clone()));
+    assert!(!more && second.len() == 20);
+    let query = Query::List { kind: ResourceType::Encounter, patient: Some("p009".into()), after: None, count: 10 };
+    assert!(
+        matches!(chart::run(&world.sql, &scope, &query).unwrap(), Answer::Several(records, false) if records.len() == 1)
+    );
+}
+
+#[test]
+fn events_reach_patient_and_ward_once_though_topics_fail_and_replies_are_lost() {
+    let world = Local::new();
+    let admin = who(Role::Admin, &[]);
+    let courier = Courier::default();
+    world.commit(&admin, vec![patient("p"), location("w1", true, None)]);
+    world.commit(&admin, vec![stay("e", "p", "w1", "in-progress")]);
+    world.unreachable.set(true);
+    world.commit(&admin, vec![observation("a", "p")]);
+    assert!(!block_on(courier.run(&world.sql, &world)).unwrap());
+    world.commit(&admin, vec![observation("b", "p")]);
+    world.unreachable.set(false);
+    world.reply_lost.set(true);
+    assert!(!block_on(courier.run(&world.sql, &world)).unwrap());
+    assert!(block_on(courier.run(&world.sql, &world)).unwrap());
+    for topic in ["patient/p", "ward/w1"] {
+        assert_eq!(world.events(topic), ["Observation/a/_history/1", "Observation/b/_history/1"], "{topic}");
+    }
+}
+
+fn account(username: &str) -> Account {
+    Account { principal: who(Role::Nurse, &[]), username: username.into(), disabled: false, version: 1, floor: 1 }
+}
+
+#[test]
+fn five_wrong_passwords_lock_for_a_while_and_the_right_one_waits() {
+    let world = Local::new();
+    let actor = Actor { user: String::new(), request: "r".into() };
+    let created = account("nora");
+    let request = ClinicRequest::CreateAccount {
+        account: created.clone(),
+        hash: "h".into(),
+        only_first: true,
+        actor: actor.clone(),
+    };
+    world.ask(request.clone()).unwrap();
+    assert_eq!(world.ask(request).unwrap_err().kind, Kind::Conflict);
+    let fail = || world.ask(ClinicRequest::SignInFailed { username: "nora".into(), actor: actor.clone() }).unwrap();
+    let succeed = || world.ask(ClinicRequest::SignedIn { account: created.clone(), actor: actor.clone() }).unwrap();
+    for _ in 0..4 {
+        fail();
+    }
+    assert_eq!(succeed(), ClinicReply::SignedIn(true));
+    for _ in 0..5 {
+        fail();
+    }
+    assert_eq!(succeed(), ClinicReply::SignedIn(false));
+    fail();
+    world.clock.0.set(world.clock.0.get() + 30_000);
+    assert_eq!(succeed(), ClinicReply::SignedIn(true));
+}
+
+#[test]
+fn a_changed_account_is_brought_to_its_sessions() {
+    let world = Local::new();
+    let actor = Actor { user: String::new(), request: "r".into() };
+    let created = account("nora");
+    let id = created.principal.user.clone();
+    world
+        .ask(ClinicRequest::CreateAccount {
+            account: created.clone(),
+            hash: "h".into(),
+            only_first: false,
+            actor: actor.clone(),
+        })
+        .unwrap();
+    let change = Change { disabled: Some(true), ..Change::default() };
+    let reply = world.ask(ClinicRequest::ChangeAccount { id, change, actor: actor.clone() }).unwrap();
+    let ClinicReply::Changed(changed) = reply else { panic!() };
+    assert_eq!((changed.version, changed.floor, changed.disabled), (2, 2, true));
+    // A sign-in that was judged by the account as it was does not count.
+    let late = ClinicRequest::SignedIn { account: created, actor };
+    assert_eq!(world.ask(late).unwrap(), ClinicReply::SignedIn(false));
+    let courier = Courier::default();
+    world.store.fail_next(crate::store::memory::Fault::Before);
+    assert!(!block_on(courier.run(&world.sql, &world)).unwrap());
+    assert!(block_on(courier.run(&world.sql, &world)).unwrap());
+    assert_eq!(roster::due(&world.sql, 9).unwrap(), Vec::new());
+}
