@@ -1,0 +1,101 @@
+//! Who is calling: the session behind a request's cookie or bearer token.
+//!
+//! Invariant: a request that could change something and that a browser says comes from another site is refused before
+//! anything else (Fetch Metadata, and RFC 6454 `Origin`), whatever it carries.
+
+use super::{Context, Incoming, Platform};
+use crate::access::audit::Actor;
+use crate::access::{Action, Scope, decide};
+use crate::error::{Error, Kind, Result};
+use crate::session::token::Token;
+use crate::session::{self, Lifetimes, Session, signed_out};
+
+/// The session cookie (RFC 6265bis section 4.1.3.2: bound to this host, path and TLS or loopback).
+pub const COOKIE: &str = "__Host-session";
+
+/// A client says by `Bedside-Background: ?1` (a structured boolean, RFC 9651) that no person caused this request.
+const BACKGROUND: &str = "bedside-background";
+
+/// Who is calling.
+pub struct Caller {
+    /// Their session, valid when it was checked.
+    pub session: Session,
+    /// The token that they came with.
+    pub token: Token,
+}
+
+impl Caller {
+    /// What of `action` they reach.
+    pub fn may(&self, action: Action<'_>) -> Result<Scope> {
+        decide(&self.session.principal, action)
+    }
+
+    /// Who they are to the audit trail.
+    pub fn actor(&self, request: &str) -> Actor {
+        Actor { user: self.session.principal.user.clone(), request: request.to_owned() }
+    }
+}
+
+/// The token that a request carries, if it carries one that can be one.
+pub fn token(request: &impl Incoming) -> Option<Token> {
+    if let Some(authorization) = request.header("authorization") {
+        let (scheme, token) = authorization.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| Token::parse(token.trim()))?;
+    }
+    let cookies = request.header("cookie")?;
+    let found = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+    found.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| Token::parse(value))
+}
+
+impl<P: Platform, R: Incoming> Context<'_, P, R> {
+    /// The lifetimes of sessions here.
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes { idle: self.config.session_idle, absolute: self.config.session_absolute }
+    }
+
+    /// Who is calling; 401 where nobody is signed in. Not activity.
+    pub async fn caller_quietly(&self) -> Result<Caller> {
+        let token = token(self.request).ok_or_else(signed_out)?;
+        let (secret, now) = (&self.config.session_key, self.platform.now());
+        let session = session::check(self.platform.store(), secret, self.lifetimes(), now, &token).await?;
+        Ok(Caller { session, token })
+    }
+
+    /// Who is calling, counted as what a person did unless the request says otherwise.
+    pub async fn caller(&self) -> Result<Caller> {
+        let caller = self.caller_quietly().await?;
+        if self.request.header(BACKGROUND).as_deref() == Some("?1") {
+            return Ok(caller);
+        }
+        self.touched(caller).await
+    }
+
+    /// The caller, once the idle clock has been moved if that is due.
+    pub async fn touched(&self, caller: Caller) -> Result<Caller> {
+        let now = self.platform.now();
+        let session = session::touch(self.platform.store(), self.lifetimes(), now, caller.session).await?;
+        Ok(Caller { session, ..caller })
+    }
+}
+
+/// Refuses what a browser sends on behalf of another site: every unsafe method and every WebSocket upgrade.
+pub fn refuse_cross_site(request: &impl Incoming) -> Result<()> {
+    let upgrade = request.header("upgrade").is_some();
+    if matches!(request.method(), "GET" | "HEAD" | "OPTIONS") && !upgrade {
+        return Ok(());
+    }
+    let refused =
+        |header: &str| Err(Error::new(Kind::Forbidden, "requests on behalf of another site are refused").at(header));
+    if let Some(site) = request.header("sec-fetch-site")
+        && site != "same-origin"
+        && site != "none"
+    {
+        return refused("sec-fetch-site");
+    }
+    if let Some(origin) = request.header("origin")
+        && origin != request.origin()
+    {
+        return refused("origin");
+    }
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! `/fhir`: the RESTful interactions of R4 (section 3.1.0) on single records.
+//!
+//! Invariant: a Patient is read through the cache and never older than the last acknowledged write; everything else is
+//! read where it is kept. A body is checked whole before anything is written.
+
+use futures_util::join;
+
+use super::reply::{self, Response};
+use super::{Context, Incoming, Platform, input};
+use crate::access::{Action, Owner, Scope, refused};
+use crate::chart::read::{self, Verdict, View, cache_status};
+use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
+use crate::error::{Error, Kind, Result};
+use crate::fhir::{
+    HistoryEntry, Link, Method, Resource, ResourceType, SearchEntry, SearchMode, capability_statement, history_bundle,
+    is_shared, searchset,
+};
+use crate::store::Store;
+use crate::time::UnixMillis;
+
+const FHIR_JSON: &str = "application/fhir+json";
+/// What a body here may be called.
+const TAKEN: [&str; 2] = [FHIR_JSON, "application/json"];
+/// Records in a page by default, and at most.
+const PAGE: (u64, u64) = (50, 200);
+/// The `Cache-Status` of what is not cached.
+const BYPASS: &str = "Bedside; fwd=bypass";
+
+/// `GET /fhir/metadata`; open to all, as R4 wants it.
+pub fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
+    input::accepts_json(context.request, FHIR_JSON)?;
+    let (name, version, base) = (&context.config.clinic_name, env!("CARGO_PKG_VERSION"), context.base());
+    Ok(Response::fhir(200, capability_statement(name, version, &base, context.platform.now())))
+}
+
+/// `/fhir/{type}`
+pub async fn of_type<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
+    input::accepts_json(context.request, FHIR_JSON)?;
+    if context.request.method() == "POST" { create(context, kind).await } else { list(context, kind).await }
+}
+
+/// `/fhir/{type}/{id}`
+pub async fn instance<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    id: &str,
+) -> Result<Response> {
+    input::accepts_json(context.request, FHIR_JSON)?;
+    match context.request.method() {
+        "PUT" => update(context, kind, id).await,
+        "DELETE" => delete(context, kind, id).await,
+        _ if kind == ResourceType::Patient => read_patient(context, id).await,
+        _ => read(context, kind, id, None).await,
+    }
+}
+
+/// `GET /fhir/{type}/{id}/_history/{vid}`
+pub async fn version<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    id: &str,
+    version: u64,
+) -> Result<Response> {
+    input::accepts_json(context.request, FHIR_JSON)?;
+    read(context, kind, id, Some(version)).await
+}
+
+fn reading(kind: ResourceType) -> Action<'static> {
+    Action::ReadRecords { kind: kind.as_str(), shared: is_shared(kind) }
+}
+
+fn missing() -> Error {
+    Error::new(Kind::NotFound, "there is no such resource")
+}
+
+fn etag(version: u64) -> String {
+    format!("W/\"{version}\"")
+}
+
+fn validators(response: Response, version: u64, updated: UnixMillis) -> Response {
+    response.header("etag", etag(version)).header("last-modified", updated.to_http_date())
+}
+
+/// The reply of one version that was read: 200, 304 where the client has it, 410 where it says "deleted".
+fn shown(request: &impl Incoming, version: u64, updated: UnixMillis, body: Option<String>, cache: &str) -> Response {
+    let response = match body {
+        None => reply::failure(&Error::new(Kind::Gone, "this resource has been deleted"), true, request.path()),
+        Some(_) if input::if_none_match(request, version) => Response::empty(304),
+        Some(body) => Response::fhir(200, body),
+    };
+    validators(response, version, updated).header("cache-status", cache)
+}
+
+async fn read<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    id: &str,
+    version: Option<u64>,
+) -> Result<Response> {
+    let scope = context.caller().await?.may(reading(kind))?;
+    let record = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?.record;
+    Ok(shown(context.request, record.version, record.updated, record.body, BYPASS))
+}
+
+async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query: Query) -> Result<Found> {
+    match context.platform.query(scope, query).await? {
+        Answer::Found(found) => Ok(found),
+        Answer::Missing => Err(missing()),
+        Answer::OutOfReach => Err(refused()),
+        Answer::Several(..) => Err(Error::internal("the clinic's object answered something else than was asked")),
+    }
+}
+
+async fn read_patient<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str) -> Result<Response> {
+    let store = context.platform.store();
+    // One wave: who is asking, how new the record is, and what the cache has of it.
+    let (caller, head, entry) =
+        join!(context.caller(), context.platform.head(id), store.apply(read::shard(id), read::get(id)));
+    let scope = caller?.may(reading(ResourceType::Patient))?;
+    let head = head?;
+    let unknown = Owner { patient: id.to_owned(), wards: Vec::new() };
+    if !scope.reaches(head.as_ref().map_or(&unknown, |head| &head.owner)) {
+        return Err(refused());
+    }
+    let head = head.ok_or_else(missing)?;
+    // A cache that does not answer costs time and nothing else.
+    let entry = entry.ok().and_then(|applied| applied.entries().next().flatten());
+    let verdict = read::judge(entry, &head.generation, context.platform.now());
+    if let Verdict::Hit(view, _) = &verdict {
+        let status = cache_status(&verdict, false);
+        return Ok(shown(context.request, view.version, view.updated, Some(view.body.clone()), &status));
+    }
+    let query = Query::Read { kind: ResourceType::Patient, id: id.to_owned(), version: None };
+    let Found { record, generation, .. } = found(context, scope, query).await?;
+    let mut stored = false;
+    if let (Some(body), Some(generation)) = (&record.body, generation) {
+        let view = View { generation, version: record.version, updated: record.updated, body: body.clone() };
+        let put = read::put(id, &view, context.platform.now(), context.config.cache_ttl)?;
+        stored = store.apply(read::shard(id), put).await.is_ok();
+    }
+    let status = cache_status(&verdict, stored);
+    Ok(shown(context.request, record.version, record.updated, record.body, &status))
+}
+
+async fn list<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
+    let scope = context.caller().await?.may(reading(kind))?;
+    let parameters = input::parameters(context.request, &["_count", "_after", "patient"])?;
+    let count = input::count(&parameters, "_count", PAGE.0, PAGE.1)?;
+    let after = input::parameter(&parameters, "_after").map(str::to_owned);
+    let patient = input::parameter(&parameters, "patient");
+    let patient = patient.map(|text| text.strip_prefix("Patient/").unwrap_or(text).to_owned());
+    for (name, value) in [("_after", &after), ("patient", &patient)] {
+        if value.as_ref().is_some_and(|id| !crate::fhir::is_valid_id(id)) {
+            return Err(Error::invalid(name, "this must be the id of a resource"));
+        }
+    }
+    let query = Query::List { kind, patient: patient.clone(), after: after.clone(), count };
+    let (records, more) = several(context, scope, query).await?;
+
+    let path = format!("{}/{kind}", context.base());
+    let url = |after: Option<&str>| {
+        let patient = patient.as_ref().map(|id| format!("&patient={id}")).unwrap_or_default();
+        let after = after.map(|id| format!("&_after={id}")).unwrap_or_default();
+        format!("{path}?_count={count}{patient}{after}")
+    };
+    let mut links = vec![Link { relation: "self", url: url(after.as_deref()).into() }];
+    if let Some(last) = records.last().filter(|_| more) {
+        links.push(Link { relation: "next", url: url(Some(&last.id)).into() });
+    }
+    let entries = records.iter().map(|record| SearchEntry {
+        full_url: format!("{path}/{}", record.id).into(),
+        resource: record.body.as_deref().unwrap_or_default().into(),
+        mode: SearchMode::Match,
+    });
+    Ok(Response::fhir(200, searchset(entries, &links, None)).header("cache-status", BYPASS))
+}
+
+async fn several<P: Platform, R>(
+    context: &Context<'_, P, R>,
+    scope: Scope,
+    query: Query,
+) -> Result<(Vec<Record>, bool)> {
+    match context.platform.query(scope, query).await? {
+        Answer::Several(records, more) => Ok((records, more)),
+        Answer::Missing => Err(missing()),
+        Answer::OutOfReach => Err(refused()),
+        Answer::Found(_) => Err(Error::internal("the clinic's object answered something else than was asked")),
+    }
+}
+
+/// `GET /fhir/{type}/{id}/_history`
+pub async fn history<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    id: &str,
+) -> Result<Response> {
+    input::accepts_json(context.request, FHIR_JSON)?;
+    let scope = context.caller().await?.may(reading(kind))?;
+    let parameters = input::parameters(context.request, &["_count", "_below"])?;
+    let count = input::count(&parameters, "_count", PAGE.0, PAGE.1)?;
+    let below = match input::parameter(&parameters, "_below") {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| Error::invalid("_below", "this must be a version"))?),
+    };
+    let query = Query::History { kind, id: id.to_owned(), below, count };
+    let (records, more) = several(context, scope, query).await?;
+
+    let path = format!("{}/{kind}/{id}", context.base());
+    let url = |below: Option<u64>| {
+        let below = below.map(|version| format!("&_below={version}")).unwrap_or_default();
+        format!("{path}/_history?_count={count}{below}")
+    };
+    let mut links = vec![Link { relation: "self", url: url(below).into() }];
+    if let Some(last) = records.last().filter(|_| more) {
+        links.push(Link { relation: "next", url: url(Some(last.version)).into() });
+    }
+    let entries = records.iter().map(|record| HistoryEntry {
+        full_url: path.as_str().into(),
+        method: if record.body.is_some() { Method::Put } else { Method::Delete },
+        url: format!("{kind}/{id}").into(),
+        status: match (&record.body, record.created) {
+            (None, _) => 204,
+            (Some(_), true) => 201,
+            (Some(_), false) => 200,
+        },
+        version: record.version,
+        last_modified: record.updated,
+        resource: record.body.as_deref().map(Into::into),
+    });
+    Ok(Response::fhir(200, history_bundle(entries, &links, None)).header("cache-status", BYPASS))
+}
+
+/// Reads the body as a resource of `kind`. The inner error is a reply with every issue of the body.
+async fn sent<P, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+) -> Result<std::result::Result<Resource, Response>> {
+    input::content_type(context.request, &TAKEN)?;
+    let body = context.request.body(input::RESOURCE_LIMIT).await?;
+    let mut resource = match Resource::parse(&body) {
+        Ok(resource) => resource,
+        Err(invalid) => return Ok(Err(reply::invalid(&invalid))),
+    };
+    if resource.kind() != kind {
+        return Err(Error::invalid("resourceType", "this is another type than the path names"));
+    }
+    // A reference to this server is one to its own record however it is written, or it would be in nobody's compartment.
+    let own = format!("{}/fhir/", context.request.origin());
+    resource.map_references(&mut |text| text.strip_prefix(&own).map(str::to_owned));
+    Ok(Ok(resource))
+}
+
+async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
+    let caller = context.caller().await?;
+    let action = Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create: true };
+    let scope = caller.may(action)?;
+    let mut resource = match sent(context, kind).await? {
+        Ok(resource) => resource,
+        Err(response) => return Ok(response),
+    };
+    let id = context.platform.uuid();
+    if !resource.set_id(&id) {
+        return Err(Error::internal("a new id was not a valid one"));
+    }
+    let change = Change { kind, id, guard: Guard::Absent, write: Write::put(&mut resource) };
+    commit(context, Batch { scope, actor: caller.actor(&context.id), changes: vec![change] }).await
+}
+
+async fn update<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    id: &str,
+) -> Result<Response> {
+    let caller = context.caller().await?;
+    let action = Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create: false };
+    let scope = caller.may(action)?;
+    let guard = input::if_match(context.request)?.map_or(Guard::Any, Guard::Version);
+    let mut resource = match sent(context, kind).await? {
+        Ok(resource) => resource,
+        Err(response) => return Ok(response),
+    };
+    if resource.id() != Some(id) {
+        return Err(Error::invalid(format!("{kind}.id"), "the id in the body must be the one in the path"));
+    }
+    let change = Change { kind, id: id.to_owned(), guard, write: Write::put(&mut resource) };
+    commit(context, Batch { scope, actor: caller.actor(&context.id), changes: vec![change] }).await
+}
+
+async fn delete<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    id: &str,
+) -> Result<Response> {
+    let caller = context.caller().await?;
+    let action = Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create: false };
+    let scope = caller.may(action)?;
+    let guard = input::if_match(context.request)?.map_or(Guard::Any, Guard::Version);
+    let change = Change { kind, id: id.to_owned(), guard, write: Write::Delete };
+    commit(context, Batch { scope, actor: caller.actor(&context.id), changes: vec![change] }).await
+}
+
+/// Commits a batch of one change and answers it.
+async fn commit<P: Platform, R: Incoming>(context: &Context<'_, P, R>, batch: Batch) -> Result<Response> {
+    let first = batch.changes.first().cloned();
+    let committed = context.platform.commit(batch).await?;
+    let unexpected = || Error::internal("the clinic's object answered something else than was asked");
+    let change = first.ok_or_else(unexpected)?;
+    let stamp = match committed {
+        Committed::All(stamps) => stamps.into_iter().next().ok_or_else(unexpected)?,
+        Committed::Refused { why, .. } => return Err(explain(why)),
+    };
+    Ok(written(context, &change, stamp))
+}
+
+fn written<P: Platform, R: Incoming>(context: &Context<'_, P, R>, change: &Change, stamp: Stamp) -> Response {
+    let Write::Put { draft, .. } = &change.write else {
+        return Response::empty(204).header("etag", etag(stamp.version));
+    };
+    let status = if stamp.created { 201 } else { 200 };
+    let minimal = context.request.header("prefer").is_some_and(|prefer| prefer.contains("return=minimal"));
+    let response =
+        if minimal { Response::empty(status) } else { Response::fhir(status, draft.stamped(stamp.version, stamp.at)) };
+    let location = format!("{}/{}/{}/_history/{}", context.base(), change.kind, change.id, stamp.version);
+    validators(response, stamp.version, stamp.at).header("location", location)
+}
+
+fn explain(why: Refusal) -> Error {
+    match why {
+        Refusal::Exists => Error::new(Kind::Conflict, "there is a resource with this id already"),
+        Refusal::Changed => {
+            Error::new(Kind::PreconditionFailed, "the resource is in another version: read it again").at("if-match")
+        }
+        Refusal::Missing => missing(),
+        Refusal::OutOfReach => refused(),
+        Refusal::NoSuchPatient => {
+            Error::new(Kind::Unprocessable, "it refers to a Patient that is not there").at("subject")
+        }
+        Refusal::StillReferred => {
+            Error::new(Kind::Conflict, "other resources are in the compartment of this patient; delete them first")
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The HTTP surface: a request becomes one use case becomes a reply.
+//!
+//! Invariant: nothing here names the platform; what a request needs from outside comes through [`Platform`], the request
+//! itself through [`Incoming`]. Every route asks [`crate::access`] before it reads or writes, and no body is read before
+//! its caller is known to be allowed to send one.
+
+mod caller;
+mod channels;
+mod fhir;
+mod input;
+mod reply;
+mod route;
+mod sessions;
+mod users;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::reply::{Reply, Response, failure};
+use self::route::{Area, Route};
+use crate::channel::cursor::Cursor;
+use crate::channel::{Topic, TopicReply, TopicRequest};
+use crate::clinic::Clinic;
+use crate::config::{Config, Problem};
+use crate::error::{Error, Kind, Result};
+use crate::store::Store;
+use crate::time::{Clock, Entropy};
+
+/// What requests need from outside.
+pub trait Platform: Clock + Entropy + Clinic {
+    /// The store of sessions and cached views.
+    type Store: Store;
+    /// The store of sessions and cached views.
+    fn store(&self) -> &Self::Store;
+    /// Asks a topic's object.
+    fn topic(&self, topic: &Topic, request: TopicRequest) -> impl Future<Output = Result<TopicReply>>;
+    /// Notes an error of our own for the operator, with the id of the request.
+    fn report(&self, error: &Error, request: &str);
+}
+
+/// A request as it came in.
+pub trait Incoming {
+    /// The method, upper case.
+    fn method(&self) -> &str;
+    /// The path, percent-encoded as it came, without the query.
+    fn path(&self) -> &str;
+    /// The query without its question mark; empty where there is none.
+    fn query(&self) -> &str;
+    /// Scheme and authority as the client addressed them, `https://clinic.example`.
+    fn origin(&self) -> &str;
+    /// A header's value; the name is given in lower case.
+    fn header(&self, name: &str) -> Option<String>;
+    /// The body, refused with 413 as soon as more than `limit` bytes have come.
+    fn body(&self, limit: usize) -> impl Future<Output = Result<Vec<u8>>>;
+}
+
+/// A deployment: its settings, or what is wrong with them, and its platform.
+pub struct App<P> {
+    /// The settings.
+    pub config: Rc<std::result::Result<Config, Vec<Problem>>>,
+    /// The platform.
+    pub platform: P,
+}
+
+/// A subscription that was granted: the edge connects the client's socket to the topic's object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The topic.
+    pub topic: Topic,
+    /// Where to go on; `None` from now on.
+    pub after: Option<Cursor>,
+    /// Who listens.
+    pub user: String,
+}
+
+/// What every handler is given.
+struct Context<'a, P, R> {
+    config: &'a Config,
+    platform: &'a P,
+    request: &'a R,
+    /// The request's id, a UUID: in the reply, the log and the audit trail.
+    id: String,
+}
+
+impl<P: Platform, R: Incoming> Context<'_, P, R> {
+    fn base(&self) -> String {
+        format!("{}/fhir", self.request.origin())
+    }
+}
+
+/// Answers `request`. Never fails: every error is a reply.
+pub async fn handle<P: Platform, R: Incoming>(app: &App<P>, request: &R) -> Reply {
+    let id = app.platform.uuid();
+    let fhir = route::is_fhir(request.path());
+    let reply = match app.config.as_ref() {
+        _ if request.path() == "/healthz" => Ok(Reply::Response(healthz(app.config.as_ref(), request))),
+        Err(_) => Err(Error::new(Kind::Misconfigured, "the settings are incomplete; /healthz says what is missing")),
+        Ok(config) => {
+            let context = Context { config, platform: &app.platform, request, id: id.clone() };
+            dispatch(&context).await
+        }
+    };
+    let reply = reply.unwrap_or_else(|error| {
+        if error.kind == Kind::Internal {
+            app.platform.report(&error, &id);
+        }
+        Reply::Response(failure(&error, fhir, request.path()))
+    });
+    reply.with_request_id(&id)
+}
+
+fn healthz(config: &std::result::Result<Config, Vec<Problem>>, request: &impl Incoming) -> Response {
+    if !matches!(request.method(), "GET" | "HEAD") {
+        return failure(&route::method_not_allowed(), false, request.path()).header("allow", "GET, HEAD");
+    }
+    let (status, state, problems) = match config {
+        Ok(_) => (200, "ok", Vec::new()),
+        Err(problems) => (503, "misconfigured", problems.iter().map(|problem| problem.sentence.as_str()).collect()),
+    };
+    let health = serde_json::json!({ "status": state, "version": env!("CARGO_PKG_VERSION"), "problems": problems });
+    Response::json(status, health.to_string())
+}
+
+async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Reply> {
+    let method = context.request.method();
+    let route = route::find(context.request.path())?;
+    if !route.methods().contains(&method) {
+        return Ok(Reply::Response(
+            failure(&route::method_not_allowed(), route.area() == Area::Fhir, context.request.path())
+                .header("allow", route.methods().join(", ")),
+        ));
+    }
+    caller::refuse_cross_site(context.request)?;
+    let response = match route {
+        Route::Session => sessions::handle(context).await?,
+        Route::Users => users::all(context).await?,
+        Route::User(id) => users::one(context, &id).await?,
+        Route::UserPassword(id) => users::password(context, &id).await?,
+        Route::UserWards(id) => users::wards(context, &id).await?,
+        Route::Metadata => fhir::metadata(context)?,
+        Route::Type(kind) => fhir::of_type(context, kind).await?,
+        Route::Instance(kind, id) => fhir::instance(context, kind, &id).await?,
+        Route::History(kind, id) => fhir::history(context, kind, &id).await?,
+        Route::Version(kind, id, version) => fhir::version(context, kind, &id, version).await?,
+        Route::Channel(topic) => return channels::handle(context, topic).await,
+    };
+    Ok(Reply::Response(response))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Replies: what goes back, and the one place where an error becomes a body.
+//!
+//! Invariant: every reply says `no-store`, `nosniff` and its request's id; every error names the field at fault and holds
+//! no value of a record, a token or a command.
+
+use super::Subscription;
+use crate::error::{Error, Kind, Retry};
+use crate::fhir::{Invalid, OperationOutcome};
+
+/// FHIR JSON (R4 section 3.1.0.1.9).
+pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+const JSON: &str = "application/json; charset=utf-8";
+/// RFC 9457.
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A plain reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; empty for none.
+    pub body: String,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A plain reply.
+    Response(Response),
+    /// A socket to be connected to a topic.
+    Subscribe(Subscription),
+}
+
+impl Response {
+    /// A reply of `status` without a body.
+    pub fn empty(status: u16) -> Response {
+        let headers = vec![("cache-control", "no-store".to_owned()), ("x-content-type-options", "nosniff".to_owned())];
+        Response { status, headers, body: String::new() }
+    }
+
+    /// A reply with a JSON body.
+    pub fn json(status: u16, body: String) -> Response {
+        Response::empty(status).with_body(JSON, body)
+    }
+
+    /// A reply with a FHIR resource.
+    pub fn fhir(status: u16, body: String) -> Response {
+        Response::empty(status).with_body(FHIR_JSON, body)
+    }
+
+    fn with_body(self, content_type: &str, body: String) -> Response {
+        Response { body, ..self }.header("content-type", content_type)
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Response {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl Reply {
+    /// With the request's id.
+    pub fn with_request_id(self, id: &str) -> Reply {
+        match self {
+            Reply::Response(response) => Reply::Response(response.header("x-request-id", id)),
+            Reply::Subscribe(subscription) => Reply::Subscribe(subscription),
+        }
+    }
+}
+
+/// The reply of an error: an OperationOutcome under `/fhir`, problem details elsewhere.
+pub fn failure(error: &Error, fhir: bool, path: &str) -> Response {
+    let status = error.status();
+    let response = if fhir {
+        Response::fhir(status, OperationOutcome::from(error).to_json())
+    } else {
+        let problem = serde_json::json!({
+            "type": "about:blank",
+            "title": title(error.kind),
+            "status": status,
+            "detail": error.message,
+            "field": error.field,
+            "retry": match error.retry {
+                Retry::Never => "never",
+                Retry::After(_) => "after",
+                Retry::AfterLooking => "after-looking",
+            },
+            "instance": path,
+        });
+        Response::empty(status).with_body(PROBLEM_JSON, problem.to_string())
+    };
+    let response = match error.retry {
+        Retry::After(ttl) => response.header("retry-after", ttl.as_secs_up().to_string()),
+        Retry::Never | Retry::AfterLooking => response,
+    };
+    match error.kind {
+        // RFC 9110 section 15.5.2: a 401 names how to sign in.
+        Kind::Unauthenticated => response.header("www-authenticate", "Bearer realm=\"Bedside\""),
+        _ => response,
+    }
+}
+
+/// The reply of a body that is no resource, with all of its issues.
+pub fn invalid(invalid: &Invalid) -> Response {
+    Response::fhir(invalid.status(), invalid.to_outcome().to_json())
+}
+
+fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Invalid => "Bad request",
+        Kind::Unauthenticated => "Not signed in",
+        Kind::Forbidden => "Not allowed",
+        Kind::NotFound => "Not found",
+        Kind::Gone => "Deleted",
+        Kind::MethodNotAllowed => "Method not allowed",
+        Kind::NotAcceptable => "Not acceptable",
+        Kind::Conflict => "Conflict",
+        Kind::PreconditionFailed => "Precondition failed",
+        Kind::TooLarge => "Body too large",
+        Kind::UnsupportedMedia => "Unsupported content type",
+        Kind::Unprocessable => "Not acceptable content",
+        Kind::TooMany => "Too many requests",
+        Kind::Internal => "Internal error",
+        Kind::Unavailable => "Not available",
+        Kind::Misconfigured => "Misconfigured",
+        Kind::OutcomeUnknown => "Outcome unknown",
+    }
+}

@@ -1,0 +1,136 @@
+//! The route table.
+//!
+//! Invariant: a path means one route or none, decided here alone. Ids are checked where they are cut out of the path, so
+//! that no handler sees one that could not exist.
+
+use crate::channel::Topic;
+use crate::error::{Error, Kind, Result};
+use crate::fhir::{ResourceType, is_valid_id};
+
+/// What a path means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/session`
+    Session,
+    /// `/users`
+    Users,
+    /// `/users/{id}`
+    User(String),
+    /// `/users/{id}/password`
+    UserPassword(String),
+    /// `/users/{id}/wards`
+    UserWards(String),
+    /// `/fhir/metadata`
+    Metadata,
+    /// `/fhir/{type}`
+    Type(ResourceType),
+    /// `/fhir/{type}/{id}`
+    Instance(ResourceType, String),
+    /// `/fhir/{type}/{id}/_history`
+    History(ResourceType, String),
+    /// `/fhir/{type}/{id}/_history/{vid}`
+    Version(ResourceType, String, u64),
+    /// `/channels/{topic}`
+    Channel(Topic),
+}
+
+/// Which errors a route answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// OperationOutcome.
+    Fhir,
+    /// Problem details.
+    Other,
+}
+
+impl Route {
+    /// The methods that the route takes.
+    pub fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Route::Session => &["GET", "POST", "PUT", "DELETE"],
+            Route::Users | Route::Type(_) => &["GET", "POST"],
+            Route::User(_) => &["GET", "PUT"],
+            Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
+            Route::Metadata | Route::History(..) | Route::Version(..) | Route::Channel(_) => &["GET"],
+            Route::Instance(..) => &["GET", "PUT", "DELETE"],
+        }
+    }
+
+    /// The area of the route.
+    pub fn area(&self) -> Area {
+        match self {
+            Route::Metadata | Route::Type(_) | Route::Instance(..) | Route::History(..) | Route::Version(..) => {
+                Area::Fhir
+            }
+            _ => Area::Other,
+        }
+    }
+}
+
+/// Whether errors of this path are OperationOutcomes.
+pub fn is_fhir(path: &str) -> bool {
+    path == "/fhir" || path.starts_with("/fhir/")
+}
+
+/// The error of a method that a path does not take; goes with an `Allow` header.
+pub fn method_not_allowed() -> Error {
+    Error::new(Kind::MethodNotAllowed, "this path does not take this method; the Allow header says which it takes")
+        .at("method")
+}
+
+/// What `path` means; 404 where it means nothing.
+pub fn find(path: &str) -> Result<Route> {
+    let nothing = || Error::new(Kind::NotFound, "there is nothing at this path").at("path");
+    let segments: Vec<&str> = path.strip_prefix('/').ok_or_else(nothing)?.split('/').collect();
+    let id = |text: &str| if is_valid_id(text) { Ok(text.to_owned()) } else { Err(nothing()) };
+    let kind = |text: &str| {
+        let unknown = || Error::new(Kind::NotFound, "FHIR R4 has no resource type of this name").at("path");
+        ResourceType::parse(text).ok_or_else(unknown)
+    };
+    match segments.as_slice() {
+        ["session"] => Ok(Route::Session),
+        ["users"] => Ok(Route::Users),
+        ["users", user] => Ok(Route::User(id(user)?)),
+        ["users", user, "password"] => Ok(Route::UserPassword(id(user)?)),
+        ["users", user, "wards"] => Ok(Route::UserWards(id(user)?)),
+        ["fhir", "metadata"] => Ok(Route::Metadata),
+        ["fhir", of] => Ok(Route::Type(kind(of)?)),
+        ["fhir", of, one] => Ok(Route::Instance(kind(of)?, id(one)?)),
+        ["fhir", of, one, "_history"] => Ok(Route::History(kind(of)?, id(one)?)),
+        ["fhir", of, one, "_history", version] => {
+            let version = version.parse().map_err(|_| nothing())?;
+            Ok(Route::Version(kind(of)?, id(one)?, version))
+        }
+        ["channels", class, one] => Topic::parse(&format!("{class}/{one}")).map(Route::Channel).ok_or_else(nothing),
+        _ => Err(nothing()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_means_one_route_or_none() {
+        let table = [
+            ("/session", Some(Route::Session)),
+            ("/session/", None),
+            ("/users/a-b/wards", Some(Route::UserWards("a-b".into()))),
+            ("/fhir/Patient", Some(Route::Type(ResourceType::Patient))),
+            ("/fhir/patient", None),
+            ("/fhir/Patient/p%201", None),
+            ("/fhir/Patient/p.1", Some(Route::Instance(ResourceType::Patient, "p.1".into()))),
+            ("/fhir/Patient/p/_history/2", Some(Route::Version(ResourceType::Patient, "p".into(), 2))),
+            ("/fhir/Patient/p/_history/x", None),
+            ("/fhir/metadata", Some(Route::Metadata)),
+            ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
+            ("/channels/bed/p", None),
+            ("//session", None),
+            ("/", None),
+            ("", None),
+        ];
+        for (path, route) in table {
+            assert_eq!(find(path).ok(), route, "{path}");
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! The HTTP surface over a deployment in one process: one request in, one reply out, no server.
+
+use std::cell::RefCell;
+
+use super::*;
+use crate::clinic::courier::Courier;
+use crate::testing::{Local, block_on};
+use crate::time::Ttl;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+const SETUP: &str = "setup-token-of-at-least-32-characters";
+const PASSWORD: &str = "a long enough password";
+const ORIGIN: &str = "https://ward.example";
+
+struct Sent {
+    method: &'static str,
+    path: String,
+    query: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    read: RefCell<usize>,
+}
+
+impl Sent {
+    fn new(method: &'static str, path: &str) -> Sent {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Sent {
+            method,
+            path: path.into(),
+            query: query.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            read: RefCell::new(0),
+        }
+    }
+
+    fn header(mut self, name: &'static str, value: &str) -> Sent {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn json(self, body: &str) -> Sent {
+        let sent = self.header("content-type", "application/json");
+        Sent { body: body.into(), ..sent }
+    }
+
+    fn by(self, token: &str) -> Sent {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+}
+
+impl Incoming for Sent {
+    fn method(&self) -> &str {
+        self.method
+    }
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn query(&self) -> &str {
+        &self.query
+    }
+    fn origin(&self) -> &str {
+        ORIGIN
+    }
+    fn header(&self, name: &str) -> Option<String> {
+        self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.clone())
+    }
+    async fn body(&self, limit: usize) -> Result<Vec<u8>> {
+        *self.read.borrow_mut() += 1;
+        if self.body.len() > limit {
+            return Err(Error::new(Kind::TooLarge, "the body is too large").at("body"));
+        }
+        Ok(self.body.clone())
+    }
+}
+
+type Here = App<Local>;
+
+fn app() -> Here {
+    let settings = |name: &str| match name {
+        "SESSION_KEY" => Some(KEY.to_owned()),
+        "SETUP_TOKEN" => Some(SETUP.to_owned()),
+        _ => None,
+    };
+    App { config: Rc::new(Config::read(settings)), platform: Local::new() }
+}
+
+fn ask(app: &Here, sent: &Sent) -> Response {
+    match block_on(handle(app, sent)) {
+        Reply::Response(response) => response,
+        Reply::Subscribe(subscription) => panic!("{subscription:?}"),
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
+}
+
+fn value(response: &Response) -> serde_json::Value {
+    serde_json::from_str(&response.body).unwrap_or_else(|_| panic!("{response:?}"))
+}
+
+fn text(value: &serde_json::Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(|found| found.as_str()).unwrap_or_else(|| panic!("{pointer} of {value}")).to_owned()
+}
+
+/// An app with an administrator; gives their token.
+fn ready() -> (Here, String) {
+    let app = app();
+    let body = format!(r#"{{"username":"admin","name":"A","role":"admin","password":"{PASSWORD}"}}"#);
+    let made = ask(&app, &Sent::new("POST", "/users").json(&body).header("authorization", &format!("Setup {SETUP}")));
+    assert_eq!(made.status, 201, "{made:?}");
+    let token = sign_in(&app, "admin");
+    (app, token)
+}
+
+fn sign_in(app: &Here, username: &str) -> String {
+    let body = format!(r#"{{"username":"{username}","password":"{PASSWORD}","transport":"bearer"}}"#);
+    let reply = ask(app, &Sent::new("POST", "/session").json(&body));
+    assert_eq!(reply.status, 201, "{reply:?}");
+    text(&value(&reply), "/token")
+}
+
+fn user(app: &Here, admin: &str, username: &str, more: &str) -> String {
+    let body = format!(r#"{{"username":"{username}","name":"N","password":"{PASSWORD}",{more}}}"#);
+    let reply = ask(app, &Sent::new("POST", "/users").json(&body).by(admin));
+    assert_eq!(reply.status, 201, "{reply:?}");
+    text(&value(&reply), "/id")
+}
+
+fn put(app: &Here, token: &str, path: &str, body: &str) -> Response {
+    ask(app, &Sent::new("PUT", path).json(body).by(token))
+}
+
+fn get(app: &Here, token: &str, path: &str) -> Response {
+    ask(app, &Sent::new("GET", path).by(token))
+}
+
+fn patient(app: &Here, token: &str, id: &str) -> Response {
+    put(app, token, &format!("/fhir/Patient/{id}"), &format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#))
+}
+
+fn observation(patient: &str) -> String {
+    format!(
+        r#"{{"resourceType":"Observation","status":"final","code":{{"text":"hr"}},
+            "subject":{{"reference":"Patient/{patient}"}},"valueQuantity":{{"value":71.50}}}}"#
+    )
+}
+
+#[test]
+fn the_first_account_is_made_with_the_setup_token_once() {
+    let app = app();
+    let body = |role: &str| format!(r#"{{"username":"a","name":"A","role":"{role}","password":"{PASSWORD}"}}"#);
+    let post = |role: &str, token: &str| {
+        let sent = Sent::new("POST", "/users").json(&body(role)).header("authorization", &format!("Setup {token}"));
+        ask(&app, &sent).status
+    };
+    assert_eq!(post("admin", "a-wrong-setup-token-of-some-length-000"), 401);
+    assert_eq!(post("nurse", SETUP), 422);
+    assert_eq!(post("admin", SETUP), 201);
+    assert_eq!(post("admin", SETUP), 409);
+}
+
+#[test]
+fn a_failed_sign_in_answers_alike_whatever_the_reason() {
+    let (app, admin) = ready();
+    user(&app, &admin, "shut", r#""role":"nurse""#);
+    let id = user(&app, &admin, "off", r#""role":"nurse""#);
+    assert_eq!(put(&app, &admin, &format!("/users/{id}"), r#"{"disabled":true}"#).status, 200);
+    let attempt = |username: &str, password: &str| {
+        let before = app.platform.asked.get();
+        let body = format!(r#"{{"username":"{username}","password":"{password}"}}"#);
+        let mut reply = ask(&app, &Sent::new("POST", "/session").json(&body));
+        reply.headers.retain(|(name, _)| *name != "x-request-id");
+        (reply, app.platform.asked.get() - before)
+    };
+    for _ in 0..5 {
+        attempt("shut", "wrong wrong wrong");
+    }
+    let wrong = attempt("admin", "wrong wrong wrong");
+    assert_eq!(wrong.0.status, 401);
+    assert_eq!(attempt("nobody", PASSWORD), wrong);
+    assert_eq!(attempt("shut", PASSWORD), wrong);
+    assert_eq!(attempt("off", PASSWORD), wrong);
+    app.platform.pass(Ttl::from_secs(30));
+    assert_eq!(attempt("shut", PASSWORD).0.status, 201);
+}
+
+#[test]
+fn a_session_by_cookie_and_by_bearer() {
+    let (app, _) = ready();
+    let body = format!(r#"{{"username":" Admin ","password":"{PASSWORD}"}}"#);
+    let reply = ask(&app, &Sent::new("POST", "/session").json(&body));
+    let cookie = header(&reply, "set-cookie").unwrap();
+    assert!(value(&reply).get("token").is_none());
+    let attributes = "; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=43200";
+    assert!(cookie.starts_with("__Host-session=bs1.") && cookie.ends_with(attributes), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    let me = ask(&app, &Sent::new("GET", "/session").header("cookie", &format!("a=b; {pair}; c=d")));
+    assert_eq!((me.status, text(&value(&me), "/user/role").as_str()), (200, "admin"));
+    let out = ask(&app, &Sent::new("DELETE", "/session").header("cookie", pair));
+    assert_eq!(out.status, 204);
+    assert!(header(&out, "set-cookie").unwrap().contains("Max-Age=0"));
+    let after = ask(&app, &Sent::new("GET", "/session").header("cookie", pair));
+    assert_eq!((after.status, header(&after, "www-authenticate")), (401, Some("Bearer realm=\"Bedside\"")));
+}
+
+#[test]
+fn only_what_a_person_did_is_activity() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let idle = |reply: &Response| text(&value(reply), "/idle_expires_at");
+    let first = idle(&get(&app, &token, "/session"));
+    app.platform.pass(Ttl::from_mins(5));
+    assert_eq!(idle(&get(&app, &token, "/session")), first);
+    let background = Sent::new("GET", "/fhir/Patient/p").by(&token).header("bedside-background", "?1");
+    assert_eq!(ask(&app, &background).status, 200);
+    get(&app, &token, "/channels/patient/p");
+    assert_eq!(idle(&get(&app, &token, "/session")), first);
+    get(&app, &token, "/fhir/Patient/p");
+    let second = idle(&get(&app, &token, "/session"));
+    assert!(second > first);
+    app.platform.pass(Ttl::from_mins(5));
+    assert!(idle(&ask(&app, &Sent::new("PUT", "/session").by(&token))) > second);
+    app.platform.pass(Ttl::from_mins(15));
+    assert_eq!(get(&app, &token, "/session").status, 401);
+}
+
+#[test]
+fn a_patient_is_read_through_the_cache_and_never_stale() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let read = || {
+        let reply = get(&app, &token, "/fhir/Patient/p");
+        (header(&reply, "cache-status").unwrap().to_owned(), header(&reply, "etag").unwrap().to_owned())
+    };
+    assert_eq!(read(), ("Bedside; fwd=uri-miss; stored".into(), "W/\"1\"".into()));
+    assert_eq!(read(), ("Bedside; hit; ttl=3600".into(), "W/\"1\"".into()));
+    let post = Sent::new("POST", "/fhir/Observation").json(&observation("p")).by(&token);
+    assert_eq!(ask(&app, &post).status, 201);
+    assert_eq!(read(), ("Bedside; fwd=miss; detail=changed; stored".into(), "W/\"1\"".into()));
+    patient(&app, &token, "p");
+    assert_eq!(read().1, "W/\"2\"");
+    app.platform.pass(Ttl::from_mins(10));
+    assert_eq!(read().0, "Bedside; hit; ttl=3000");
+    // A cache that does not answer costs the hit and nothing else. The session and the entry are asked for in this order.
+    let held = ask(&app, &Sent::new("GET", "/fhir/Patient/p").by(&token).header("if-none-match", "W/\"2\""));
+    assert_eq!((held.status, held.body.as_str()), (304, ""));
+}
+
+#[test]
+fn create_update_delete_and_history() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let made = ask(&app, &Sent::new("POST", "/fhir/Observation").json(&observation("p")).by(&token));
+    assert_eq!(made.status, 201);
+    let id = text(&value(&made), "/id");
+    let path = format!("/fhir/Observation/{id}");
+    assert_eq!(header(&made, "location"), Some(format!("{ORIGIN}{path}/_history/1").as_str()));
+    assert_eq!(header(&made, "last-modified"), Some("Mon, 24 Nov 2025 16:00:00 GMT"));
+    assert!(made.body.contains("71.50"), "decimals are kept as written");
+
+    let body = observation("p").replacen('{', &format!(r#"{{"id":"{id}","#), 1);
+    let with = |tag: &str| Sent::new("PUT", &path).json(&body).by(&token).header("if-match", tag);
+    assert_eq!(ask(&app, &with("W/\"1\"")).status, 200);
+    assert_eq!(ask(&app, &with("W/\"1\"")).status, 412);
+    assert_eq!(ask(&app, &with("1")).status, 400);
+    assert_eq!(ask(&app, &Sent::new("DELETE", &path).by(&token).header("if-match", "W/\"1\"")).status, 412);
+    assert_eq!(ask(&app, &Sent::new("DELETE", &path).by(&token)).status, 204);
+    let gone = get(&app, &token, &path);
+    assert_eq!((gone.status, text(&value(&gone), "/issue/0/code").as_str()), (410, "deleted"));
+    assert_eq!(get(&app, &token, &format!("{path}/_history/1")).status, 200);
+    let history = value(&get(&app, &token, &format!("{path}/_history?_count=2")));
+    assert_eq!(text(&history, "/entry/0/request/method"), "DELETE");
+    assert_eq!(text(&history, "/entry/1/response/etag"), "W/\"2\"");
+    let next = text(&history, "/link/1/url");
+    let rest = value(&get(&app, &token, next.strip_prefix(ORIGIN).unwrap()));
+    assert_eq!(text(&rest, "/entry/0/response/status"), "201");
+    let again = ask(&app, &with("W/\"3\""));
+    assert_eq!(again.status, 412, "a deleted version does not match");
+    assert_eq!(put(&app, &token, &path, &body).status, 201);
+}
+
+#[test]
+fn bad_input_gets_its_status_and_names_the_field_and_changes_nothing() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let rows = || {
+        let row = app.platform.sql.first("SELECT (SELECT count(*) FROM resources) + (SELECT count(*) FROM audit)", &[]);
+        row.unwrap().unwrap().number().unwrap()
+    };
+    use crate::store::sql::Sql;
+    let before = rows();
+    let post = |body: &str| Sent::new("POST", "/fhir/Observation").json(body).by(&token);
+    let large = format!(r#"{{"resourceType":"Observation","x":"{}"}}"#, "y".repeat(1 << 20));
+    let fhir: [(Sent, u16, &str); 10] = [
+        (post("{\"resourceType\":"), 400, ""),
+        (post(r#"{"resourceType":"Patient"}"#), 400, "resourceType"),
+        (post(r#"{"resourceType":"Observation","status":"final"}"#), 422, "Observation.code"),
+        (post(&observation("nobody")), 422, "http.subject"),
+        (post(&large), 413, "http.body"),
+        (Sent { headers: vec![("authorization", format!("Bearer {token}"))], ..post("{}") }, 415, "http.content-type"),
+        (Sent::new("PATCH", "/fhir/Observation").by(&token), 405, "http.method"),
+        (Sent::new("GET", "/fhir/Observaton/1").by(&token), 404, "http.path"),
+        (Sent::new("GET", "/fhir/Patient/p").by(&token).header("accept", "text/html"), 406, "http.accept"),
+        (Sent::new("GET", "/fhir/Patient?nam=x").by(&token), 400, "http.query"),
+    ];
+    for (sent, status, field) in fhir {
+        let reply = ask(&app, &sent);
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(header(&reply, "content-type"), Some("application/fhir+json; charset=utf-8"));
+        let outcome = value(&reply);
+        assert_eq!(text(&outcome, "/resourceType"), "OperationOutcome");
+        let expression = outcome.pointer("/issue/0/expression/0").and_then(|found| found.as_str());
+        assert_eq!(expression.unwrap_or_default(), field, "{outcome}");
+    }
+    let sign_in = |body: &str| Sent::new("POST", "/session").json(body);
+    let other: [(Sent, u16, &str); 8] = [
+        (sign_in("{"), 400, "body"),
+        (sign_in(r#"{"username":"a"}"#), 400, "password"),
+        (sign_in(r#"{"username":"a","password":"b","tokn":"c"}"#), 400, "tokn"),
+        (sign_in(r#"{"username":"a","password":"b","transport":"carrier pigeon"}"#), 400, "transport"),
+        (sign_in(r#"{"username":7,"password":"b"}"#), 400, "username"),
+        (Sent::new("GET", "/channels/patient/p?after=x").by(&token), 400, "after"),
+        (Sent::new("DELETE", "/users").by(&token), 405, "method"),
+        (Sent::new("GET", "/nothing").by(&token), 404, "path"),
+    ];
+    for (sent, status, field) in other {
+        let reply = ask(&app, &sent);
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(header(&reply, "content-type"), Some("application/problem+json"));
+        assert_eq!(text(&value(&reply), "/field"), field, "{reply:?}");
+        assert!(!reply.body.contains("pigeon"));
+    }
+    assert_eq!(rows(), before);
+    let allow = ask(&app, &Sent::new("PATCH", "/fhir/Observation").by(&token));
+    assert_eq!(header(&allow, "allow"), Some("GET, POST"));
+}
+
+#[test]
+fn no_body_is_read_before_its_caller_is_known() {
+    let (app, token) = ready();
+    let forged = format!("{}A", &token[..token.len() - 1]);
+    for token in ["", "rubbish", &forged] {
+        let sent = Sent::new("POST", "/fhir/Observation").json(&observation("p")).by(token);
+        assert_eq!(ask(&app, &sent).status, 401);
+        assert_eq!(*sent.read.borrow(), 0);
+    }
+}
+
+#[test]
+fn every_route_asks_who_may() {
+    let (app, admin) = ready();
+    patient(&app, &admin, "p");
+    patient(&app, &admin, "q");
+    let ward = r#"{"resourceType":"Location","id":"w2","physicalType":{"coding":[{"code":"wa"}]}}"#;
+    assert_eq!(put(&app, &admin, "/fhir/Location/w2", ward).status, 201);
+    let stay = r#"{"resourceType":"Encounter","id":"e","status":"in-progress","class":{"code":"IMP"},
+        "subject":{"reference":"Patient/q"},"location":[{"location":{"reference":"Location/w2"}}]}"#;
+    assert_eq!(put(&app, &admin, "/fhir/Encounter/e", stay).status, 201);
+    for (name, more) in [
+        ("nurse", r#""role":"nurse","wards":["w1"]"#),
+        ("patient", r#""role":"patient","patient":"p""#),
+        ("device", r#""role":"device","patients":["p"]"#),
+        ("display", r#""role":"display","wards":["w1"]"#),
+    ] {
+        user(&app, &admin, name, more);
+    }
+    let tokens = ["nurse", "patient", "device", "display"].map(|name| sign_in(&app, name));
+    let cases: [(&'static str, &str, &str, [u16; 4]); 11] = [
+        ("GET", "/fhir/Patient/p", "", [200, 200, 403, 403]),
+        ("GET", "/fhir/Patient/q", "", [403, 403, 403, 403]),
+        ("GET", "/fhir/Patient/none", "", [404, 403, 403, 403]),
+        ("GET", "/fhir/Encounter/e", "", [403, 403, 403, 403]),
+        ("GET", "/fhir/Location/w2", "", [200, 200, 403, 403]),
+        ("PUT", "/fhir/Location/w2", ward, [403, 403, 403, 403]),
+        ("POST", "/fhir/Observation", &observation("p"), [201, 403, 201, 403]),
+        ("POST", "/fhir/Observation", &observation("q"), [403, 403, 403, 403]),
+        ("GET", "/channels/patient/p", "", [200, 200, 403, 403]),
+        ("GET", "/channels/ward/w2", "", [403, 403, 403, 403]),
+        ("GET", "/users", "", [403, 403, 403, 403]),
+    ];
+    for (method, path, body, expected) in cases {
+        for (token, expected) in tokens.iter().zip(expected) {
+            let sent = Sent::new(method, path).by(token);
+            let sent = if body.is_empty() { sent } else { sent.json(body) };
+            let reply = ask(&app, &sent);
+            assert_eq!(reply.status, expected, "{method} {path} {reply:?}");
+        }
+    }
+    assert_eq!(get(&app, &tokens[3], "/channels/ward/w1").status, 200);
+    let listed = |token: &str| value(&get(&app, token, "/fhir/Patient"))["entry"].as_array().map_or(0, Vec::len);
+    assert_eq!((listed(&admin), listed(&tokens[0]), listed(&tokens[1])), (2, 1, 1));
+    for path in ["/fhir/Patient/p", "/fhir/Patient", "/channels/patient/p", "/users", "/session"] {
+        assert_eq!(ask(&app, &Sent::new("GET", path)).status, 401, "{path}");
+    }
+}
+
+#[test]
+fn a_change_of_an_account_is_in_force_when_it_is_acknowledged() {
+    let (app, admin) = ready();
+    let id = user(&app, &admin, "nora", r#""role":"nurse""#);
+    let token = sign_in(&app, "nora");
+    assert_eq!(put(&app, &admin, &format!("/users/{id}/wards"), r#"{"wards":["w1"]}"#).status, 200);
+    assert_eq!(value(&get(&app, &token, "/session"))["user"]["wards"][0], "w1");
+
+    let path = format!("/users/{id}/password");
+    let own = |current: &str| format!(r#"{{"password":"another long password","current":"{current}"}}"#);
+    assert_eq!(put(&app, &token, &path, r#"{"password":"another long password"}"#).status, 400);
+    assert_eq!(put(&app, &token, &path, &own("wrong wrong wrong")).status, 403);
+    assert_eq!(put(&app, &token, &path, &own(PASSWORD)).status, 200);
+    assert_eq!(get(&app, &token, "/session").status, 401);
+    assert_eq!(put(&app, &admin, &path, &format!(r#"{{"password":"{PASSWORD}"}}"#)).status, 200);
+
+    let token = sign_in(&app, "nora");
+    app.platform.store.fail_next(crate::store::memory::Fault::Before);
+    assert_eq!(get(&app, &token, "/session").status, 503);
+    assert_eq!(put(&app, &admin, &format!("/users/{id}"), r#"{"disabled":true}"#).status, 200);
+    assert_eq!(get(&app, &token, "/session").status, 401);
+    let me = text(&value(&get(&app, &admin, "/session")), "/user/id");
+    assert_eq!(put(&app, &admin, &format!("/users/{me}"), r#"{"disabled":true}"#).status, 409);
+}
+
+#[test]
+fn an_observation_and_its_event_commit_together() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let page = |after: &str| value(&get(&app, &token, &format!("/channels/patient/p?after={after}")));
+    let empty = value(&get(&app, &token, "/channels/patient/p"));
+    let cursor = text(&empty, "/cursor");
+    let made = ask(&app, &Sent::new("POST", "/fhir/Observation").json(&observation("p")).by(&token));
+    block_on(Courier::default().run(&app.platform.sql, &app.platform)).unwrap();
+    let events = page(&cursor);
+    assert_eq!(text(&events, "/events/0/id"), format!("Observation/{}/_history/1", text(&value(&made), "/id")));
+    assert_eq!(events["events"][0]["data"]["version"], 1);
+    assert!(events["gap"].is_null());
+    let lost = page("other:7");
+    assert_eq!(text(&lost, "/gap/reread/0"), "/fhir/Patient/p");
+    assert_eq!(lost["events"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_socket_is_granted_to_whom_may_listen() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let upgrade = |protocol: &str| {
+        Sent::new("GET", "/channels/patient/p?after=abc:3")
+            .by(&token)
+            .header("upgrade", "websocket")
+            .header("sec-websocket-protocol", protocol)
+    };
+    let Reply::Subscribe(subscription) = block_on(handle(&app, &upgrade("x, bedside.v1"))) else { panic!() };
+    assert_eq!(subscription.topic, Topic::Patient("p".into()));
+    assert_eq!(subscription.after.unwrap().to_string(), "abc:3");
+    assert_eq!(ask(&app, &upgrade("bedside.v2")).status, 400);
+    assert_eq!(ask(&app, &upgrade("bedside.v1").header("origin", "https://evil.example")).status, 403);
+}
+
+#[test]
+fn other_sites_are_refused() {
+    let (app, token) = ready();
+    let sent = |name, value: &str| Sent::new("PUT", "/session").by(&token).header(name, value);
+    assert_eq!(ask(&app, &sent("sec-fetch-site", "cross-site")).status, 403);
+    assert_eq!(ask(&app, &sent("sec-fetch-site", "same-site")).status, 403);
+    assert_eq!(ask(&app, &sent("origin", "null")).status, 403);
+    assert_eq!(ask(&app, &sent("sec-fetch-site", "same-origin")).status, 200);
+    assert_eq!(ask(&app, &sent("origin", ORIGIN)).status, 200);
+}
+
+#[test]
+fn a_misconfigured_deployment_serves_nothing_and_says_why() {
+    let app = App { config: Rc::new(Config::read(|_| None)), platform: Local::new() };
+    for (path, content_type) in
+        [("/session", "application/problem+json"), ("/fhir/metadata", "application/fhir+json; charset=utf-8")]
+    {
+        let reply = ask(&app, &Sent::new("GET", path));
+        assert_eq!((reply.status, header(&reply, "content-type")), (503, Some(content_type)));
+    }
+    let health = ask(&app, &Sent::new("GET", "/healthz"));
+    assert_eq!(health.status, 503);
+    assert!(text(&value(&health), "/problems/0").contains("SESSION_KEY"));
+    assert_eq!(ask(&ready().0, &Sent::new("GET", "/healthz")).status, 200);
+}
+
+#[test]
+fn the_capability_statement_is_a_valid_resource_and_open() {
+    let reply = ask(&app(), &Sent::new("GET", "/fhir/metadata"));
+    assert_eq!(reply.status, 200);
+    assert!(crate::fhir::Resource::parse(reply.body.as_bytes()).is_ok());
+}
+
+#[test]
+fn own_absolute_references_count_as_relative() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let body = observation("p").replace("Patient/p", &format!("{ORIGIN}/fhir/Patient/p"));
+    let made = ask(&app, &Sent::new("POST", "/fhir/Observation").json(&body).by(&token));
+    assert_eq!(made.status, 201);
+    assert_eq!(text(&value(&made), "/subject/reference"), "Patient/p");
+}
+
+#[test]
+fn our_own_faults_are_reported_with_the_requests_id_and_not_shown() {
+    use crate::store::sql::Sql;
+    let (app, token) = ready();
+    app.platform.sql.exec("INSERT INTO heads (patient, generation, wards) VALUES ('p', 'g', 'no list')", &[]).unwrap();
+    let reply = get(&app, &token, "/fhir/Patient/p");
+    assert_eq!(reply.status, 500);
+    assert_eq!(app.platform.reports.borrow().len(), 1);
+}
