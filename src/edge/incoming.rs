@@ -1,0 +1,88 @@
+//! A request from outside as the crate's [`Incoming`].
+//!
+//! Invariant: a body is never held beyond its limit: it is counted as it comes.
+
+use std::cell::RefCell;
+
+use futures_util::StreamExt;
+use worker::{Headers, Request};
+
+use crate::error::{Error, Kind, Result};
+use crate::http::Incoming;
+
+/// A request from outside.
+pub struct EdgeRequest {
+    method: String,
+    url: String,
+    /// Where in `url` the path begins and the query begins; both its end where there is none.
+    path: (usize, usize),
+    headers: Headers,
+    request: RefCell<Request>,
+}
+
+impl EdgeRequest {
+    /// Takes the request apart.
+    pub fn new(request: Request) -> EdgeRequest {
+        let url = request.inner().url();
+        let url = url.split('#').next().unwrap_or_default().to_owned();
+        let authority = url.find("://").map_or(0, |at| at.saturating_add(3));
+        let rest = url.get(authority..).unwrap_or_default();
+        let begins = authority.saturating_add(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let ends = url.find('?').unwrap_or(url.len());
+        EdgeRequest {
+            method: request.inner().method(),
+            path: (begins, ends),
+            headers: request.headers().clone(),
+            request: RefCell::new(request),
+            url,
+        }
+    }
+
+    /// Whether the reply may have a body: not that of a HEAD.
+    pub fn wants_body(&self) -> bool {
+        self.method != "HEAD"
+    }
+}
+
+impl Incoming for EdgeRequest {
+    fn method(&self) -> &str {
+        // A HEAD is answered as a GET without its body (RFC 9110 section 9.3.2).
+        if self.method == "HEAD" { "GET" } else { &self.method }
+    }
+
+    fn path(&self) -> &str {
+        self.url.get(self.path.0..self.path.1).unwrap_or_default()
+    }
+
+    fn query(&self) -> &str {
+        self.url.get(self.path.1..).unwrap_or_default().strip_prefix('?').unwrap_or_default()
+    }
+
+    fn origin(&self) -> &str {
+        self.url.get(..self.path.0).unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).ok().flatten()
+    }
+
+    async fn body(&self, limit: usize) -> Result<Vec<u8>> {
+        let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes")).at("body");
+        let announced = self.header("content-length").and_then(|length| length.parse::<u64>().ok());
+        if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
+            return Err(too_large());
+        }
+        let broken = || Error::invalid("body", "the body broke off");
+        // A request without a body has no stream.
+        let Ok(mut stream) = self.request.borrow_mut().stream() else { return Ok(Vec::new()) };
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| broken())?;
+            if body.len().saturating_add(chunk.len()) > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,120 @@
+//! The platform as the crate's ports: clock, CSPRNG, and the objects behind their namespaces.
+
+use std::rc::Rc;
+
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub};
+
+use super::incoming::EdgeRequest;
+use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
+use crate::channel::{Topic, TopicReply, TopicRequest};
+use crate::clinic::courier::Outside;
+use crate::clinic::{Clinic, ClinicReply, ClinicRequest};
+use crate::error::{Error, Result};
+use crate::http::{Incoming, Platform, Subscription};
+use crate::store::{Applied, Op, Shard, Store};
+use crate::time::{Clock, Entropy, UnixMillis};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn get_random_values(buffer: &mut [u8]);
+}
+
+/// The name of the one object of the clinic.
+const CLINIC: &str = "clinic";
+
+/// The platform, as one request or one object sees it.
+#[derive(Clone)]
+pub struct Edge {
+    env: Rc<Env>,
+}
+
+impl Edge {
+    /// The platform behind these bindings.
+    pub fn new(env: Env) -> Edge {
+        Edge { env: Rc::new(env) }
+    }
+
+    /// The bindings.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn stub(&self, binding: &str, name: &str) -> Result<Stub> {
+        self.env
+            .durable_object(binding)
+            .and_then(|namespace| namespace.id_from_name(name)?.get_stub())
+            .map_err(|error| platform_fault("a binding to an object is missing", error))
+    }
+
+    /// Hands the client's socket to the topic's object.
+    pub async fn subscribe(&self, request: &EdgeRequest, subscription: &Subscription) -> Result<Response> {
+        let stub = self.stub("TOPICS", &subscription.topic.to_string())?;
+        let fault = |error| platform_fault("a socket could not be handed on", error);
+        let headers = Headers::new();
+        headers.set("upgrade", "websocket").map_err(fault)?;
+        headers.set(SUBSCRIPTION, &encode_subscription(subscription)?).map_err(fault)?;
+        if let Some(offered) = request.header("sec-websocket-protocol") {
+            headers.set("sec-websocket-protocol", &offered).map_err(fault)?;
+        }
+        let mut init = RequestInit::new();
+        init.with_method(Method::Get).with_headers(headers);
+        let handed = Request::new_with_init("https://object/", &init).map_err(fault)?;
+        call::within_deadline(stub.fetch_with_request(handed), false).await
+    }
+}
+
+impl Clock for Edge {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(Date::now().as_millis())
+    }
+}
+
+impl Entropy for Edge {
+    fn fill(&self, buffer: &mut [u8]) {
+        get_random_values(buffer);
+    }
+}
+
+impl Clinic for Edge {
+    async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
+        call::ask(&self.stub("CLINIC", CLINIC)?, &request, request.is_change()).await
+    }
+}
+
+impl Store for Edge {
+    async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
+        let is_change = batch.iter().any(|op| matches!(op, Op::Put { .. } | Op::Delete { .. }));
+        call::ask(&self.stub("SHARDS", &shard.name())?, &batch, is_change).await
+    }
+}
+
+impl Platform for Edge {
+    type Store = Edge;
+
+    fn store(&self) -> &Edge {
+        self
+    }
+
+    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
+        let is_change = matches!(request, TopicRequest::Deliver { .. });
+        call::ask(&self.stub("TOPICS", &topic.to_string())?, &request, is_change).await
+    }
+
+    fn report(&self, error: &Error, request: &str) {
+        worker::console_error!("request {request}: {error}");
+    }
+}
+
+impl Outside for Edge {
+    type Store = Edge;
+
+    fn store(&self) -> &Edge {
+        self
+    }
+
+    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
+        Platform::topic(self, topic, request).await
+    }
+}
