@@ -9,10 +9,29 @@ const OBJECT_MS = 6_000;
 /** Whoever asks from outside has an answer within this. */
 const REQUEST_MS = 8_000;
 
+/** How often a call that is under way looks whether there was a fault. */
+const TICK_MS = 500;
+
+let faults = 0;
+addEventListener("error", ({ error }) => {
+  if (error instanceof WebAssembly.RuntimeError) faults += 1;
+});
+
+/** What `work` gives; an error after `ms`, or a tick after a fault has stopped whatever was under way. */
 async function within(ms, work) {
+  const seen = faults;
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    let left = Math.ceil(ms / TICK_MS);
+    let lost = false;
+    const tick = () => {
+      left -= 1;
+      if (lost) return reject(new Error("stopped by a fault"));
+      if (left <= 0) return reject(new Error(`no answer within ${ms} ms`));
+      lost = faults !== seen;
+      timer = setTimeout(tick, TICK_MS);
+    };
+    timer = setTimeout(tick, TICK_MS);
   });
   try {
     return await Promise.race([work, late]);

@@ -1,0 +1,59 @@
+// A main module for tests: the product, with faults between its parts. What is injected stands in `faults`, which every
+// object of the process sees, and is set by POST /faults; nothing of it is in the product.
+import { WorkerEntrypoint } from "cloudflare:workers";
+import Bedside from "./index.js";
+import Product, { Clinic as RealClinic, Shard as RealShard, Topic as RealTopic } from "./main.js";
+
+const faults = { drop: false, capture: false, release: false, slow: 0, fault: false };
+const captured = [];
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export default class extends WorkerEntrypoint {
+  async fetch(request) {
+    if (new URL(request.url).pathname === "/faults") {
+      if (request.method === "POST") Object.assign(faults, await request.json());
+      return Response.json({ ...faults, captured: captured.length });
+    }
+    return new Product(this.ctx, this.env).fetch(request);
+  }
+}
+
+export const Clinic = RealClinic;
+
+/** Answers late while `slow` says so, so that callers are under way when something else happens. */
+export class Shard extends RealShard {
+  async fetch(request) {
+    if (faults.slow) await pause(faults.slow);
+    return super.fetch(request);
+  }
+}
+
+export class Topic extends RealTopic {
+  constructor(ctx, env) {
+    super(ctx, env);
+    this.bindings = [ctx, env];
+  }
+
+  async fetch(request) {
+    if (request.method !== "POST") return super.fetch(request);
+    if (faults.fault) {
+      faults.fault = false;
+      // The fault happens in a task of its own in WebAssembly, as a real one does; then this object is asked.
+      new Bedside(...this.bindings).fault_on_purpose();
+      return super.fetch(request);
+    }
+    if (faults.drop) throw new Error("dropped on the way");
+    if (faults.capture) {
+      // On the way for so long that the sender gives up.
+      captured.push(await request.arrayBuffer());
+      throw new Error("delayed on the way");
+    }
+    if (faults.release) {
+      for (const body of captured.splice(0).reverse()) {
+        await super.fetch(new Request(request.url, { method: "POST", body }));
+      }
+    }
+    return super.fetch(request);
+  }
+}
