@@ -25,11 +25,11 @@ const AT_ONCE: u64 = 32;
 /// Standings that are brought in one run.
 const STANDINGS: u64 = 64;
 
-/// Where the courier goes.
+/// What is outside the clinic's object: where the courier goes, and whoever asks for a session or a view.
 pub trait Outside: Clock {
-    /// The store of sessions.
+    /// The store of sessions and cached views.
     type Store: Store;
-    /// The store of sessions.
+    /// The store of sessions and cached views.
     fn store(&self) -> &Self::Store;
     /// Asks a topic's object.
     fn topic(&self, topic: &Topic, request: TopicRequest) -> impl Future<Output = Result<TopicReply>>;
@@ -61,8 +61,13 @@ impl Courier {
             self.busy.borrow_mut().remove(topic);
         }))
         .await;
-        Ok(outbox::owed(sql, 1)?.is_empty() && roster::due(sql, 1)?.is_empty())
+        Ok(!owes(sql)?)
     }
+}
+
+/// Whether there is anything to bring.
+pub fn owes(sql: &impl Sql) -> Result<bool> {
+    Ok(!outbox::owed(sql, 1)?.is_empty() || !roster::due(sql, 1)?.is_empty())
 }
 
 async fn bring(sql: &impl Sql, outside: &impl Outside, topic: &Topic) -> Result<()> {

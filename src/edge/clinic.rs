@@ -12,14 +12,14 @@ use worker::{DurableObject, Env, Request, Response, Result, State, console_error
 use super::call;
 use super::platform::Edge;
 use super::sql::ObjectSql;
-use crate::clinic::courier::Courier;
+use crate::clinic::courier::{self, Courier};
 use crate::clinic::{self, ClinicRequest};
 use crate::error::Error;
 use crate::time::Clock;
 
 /// How long after a commit the alarm looks whether all of it arrived.
 const SWEEP: Duration = Duration::from_millis(1_500);
-/// How long after a vain sweep the next one comes: doubled each time, up to 2^5 times.
+/// After a vain sweep the next one comes twice as late, at most 2^5 times as late as the first.
 const DOUBLINGS: u32 = 5;
 
 /// The clinic: records, heads, accounts, outbox, audit trail.
@@ -107,14 +107,18 @@ impl DurableObject for Clinic {
     async fn alarm(&self) -> Result<Response> {
         let inner = &self.inner;
         inner.armed.set(false);
-        let nothing_owed = inner.prepare().is_ok() && inner.bring().await;
-        if nothing_owed {
+        let failed = |error: Error| worker::Error::RustError(error.to_string());
+        inner.prepare().map_err(failed)?;
+        if !courier::owes(&inner.sql).map_err(failed)? {
             inner.vain.set(0);
-        } else {
-            let vain = inner.vain.get().saturating_add(1).min(DOUBLINGS);
-            inner.vain.set(vain);
-            let again = SWEEP.saturating_mul(1_u32.checked_shl(vain).unwrap_or(1));
-            inner.arm(again).await.map_err(|error| worker::Error::RustError(error.to_string()))?;
+            return Response::empty();
+        }
+        // The next alarm is set before this one tries: the platform repeats an alarm that fails only a few times.
+        let vain = inner.vain.get();
+        inner.vain.set(vain.saturating_add(1).min(DOUBLINGS));
+        inner.arm(SWEEP.saturating_mul(2_u32.saturating_pow(vain))).await.map_err(failed)?;
+        if inner.bring().await {
+            inner.vain.set(0);
         }
         Response::empty()
     }

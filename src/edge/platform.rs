@@ -90,7 +90,7 @@ impl Store for Edge {
     }
 }
 
-impl Platform for Edge {
+impl Outside for Edge {
     type Store = Edge;
 
     fn store(&self) -> &Edge {
@@ -101,20 +101,10 @@ impl Platform for Edge {
         let is_change = matches!(request, TopicRequest::Deliver { .. });
         call::ask(&self.stub("TOPICS", &topic.to_string())?, &request, is_change).await
     }
-
-    fn report(&self, error: &Error, request: &str) {
-        worker::console_error!("request {request}: {error}");
-    }
 }
 
-impl Outside for Edge {
-    type Store = Edge;
-
-    fn store(&self) -> &Edge {
-        self
-    }
-
-    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        Platform::topic(self, topic, request).await
+impl Platform for Edge {
+    fn report(&self, error: &Error, request: &str) {
+        worker::console_error!("request {request}: {error}");
     }
 }

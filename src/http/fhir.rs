@@ -7,6 +7,7 @@ use futures_util::join;
 
 use super::reply::{self, Response};
 use super::{Context, Incoming, Platform, input};
+use crate::access::audit::Actor;
 use crate::access::{Action, Owner, Scope, refused};
 use crate::chart::read::{self, Verdict, View, cache_status};
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
@@ -250,10 +251,19 @@ async fn sent<P, R: Incoming>(
     Ok(Ok(resource))
 }
 
-async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
+/// Who writes resources of `kind`, and what of them they reach.
+async fn writer<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    create: bool,
+) -> Result<(Scope, Actor)> {
     let caller = context.caller().await?;
-    let action = Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create: true };
-    let scope = caller.may(action)?;
+    let scope = caller.may(Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create })?;
+    Ok((scope, caller.actor(&context.id)))
+}
+
+async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
+    let writer = writer(context, kind, true).await?;
     let mut resource = match sent(context, kind).await? {
         Ok(resource) => resource,
         Err(response) => return Ok(response),
@@ -262,8 +272,7 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: Res
     if !resource.set_id(&id) {
         return Err(Error::internal("a new id was not a valid one"));
     }
-    let change = Change { kind, id, guard: Guard::Absent, write: Write::put(&mut resource) };
-    commit(context, Batch { scope, actor: caller.actor(&context.id), changes: vec![change] }).await
+    commit(context, writer, Change { kind, id, guard: Guard::Absent, write: Write::put(&mut resource) }).await
 }
 
 async fn update<P: Platform, R: Incoming>(
@@ -271,10 +280,8 @@ async fn update<P: Platform, R: Incoming>(
     kind: ResourceType,
     id: &str,
 ) -> Result<Response> {
-    let caller = context.caller().await?;
-    let action = Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create: false };
-    let scope = caller.may(action)?;
-    let guard = input::if_match(context.request)?.map_or(Guard::Any, Guard::Version);
+    let writer = writer(context, kind, false).await?;
+    let guard = guard(context.request)?;
     let mut resource = match sent(context, kind).await? {
         Ok(resource) => resource,
         Err(response) => return Ok(response),
@@ -282,8 +289,7 @@ async fn update<P: Platform, R: Incoming>(
     if resource.id() != Some(id) {
         return Err(Error::invalid(format!("{kind}.id"), "the id in the body must be the one in the path"));
     }
-    let change = Change { kind, id: id.to_owned(), guard, write: Write::put(&mut resource) };
-    commit(context, Batch { scope, actor: caller.actor(&context.id), changes: vec![change] }).await
+    commit(context, writer, Change { kind, id: id.to_owned(), guard, write: Write::put(&mut resource) }).await
 }
 
 async fn delete<P: Platform, R: Incoming>(
@@ -291,25 +297,34 @@ async fn delete<P: Platform, R: Incoming>(
     kind: ResourceType,
     id: &str,
 ) -> Result<Response> {
-    let caller = context.caller().await?;
-    let action = Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create: false };
-    let scope = caller.may(action)?;
-    let guard = input::if_match(context.request)?.map_or(Guard::Any, Guard::Version);
-    let change = Change { kind, id: id.to_owned(), guard, write: Write::Delete };
-    commit(context, Batch { scope, actor: caller.actor(&context.id), changes: vec![change] }).await
+    let writer = writer(context, kind, false).await?;
+    let guard = guard(context.request)?;
+    commit(context, writer, Change { kind, id: id.to_owned(), guard, write: Write::Delete }).await
 }
 
-/// Commits a batch of one change and answers it.
-async fn commit<P: Platform, R: Incoming>(context: &Context<'_, P, R>, batch: Batch) -> Result<Response> {
-    let first = batch.changes.first().cloned();
-    let committed = context.platform.commit(batch).await?;
-    let unexpected = || Error::internal("the clinic's object answered something else than was asked");
-    let change = first.ok_or_else(unexpected)?;
-    let stamp = match committed {
-        Committed::All(stamps) => stamps.into_iter().next().ok_or_else(unexpected)?,
-        Committed::Refused { why, .. } => return Err(explain(why)),
-    };
-    Ok(written(context, &change, stamp))
+/// The guard that the preconditions of a write make: `If-None-Match: *` (only if it is not there) or `If-Match`.
+fn guard(request: &impl Incoming) -> Result<Guard> {
+    if request.header("if-none-match").is_some_and(|value| value.trim() == "*") {
+        return Ok(Guard::Absent);
+    }
+    Ok(input::if_match(request)?.map_or(Guard::Any, Guard::Version))
+}
+
+/// Commits one change and answers it.
+async fn commit<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    (scope, actor): (Scope, Actor),
+    change: Change,
+) -> Result<Response> {
+    let batch = Batch { scope, actor, changes: vec![change.clone()] };
+    match context.platform.commit(batch).await? {
+        Committed::All(stamps) => {
+            let unexpected = || Error::internal("the clinic's object answered something else than was asked");
+            let stamp = stamps.into_iter().next().ok_or_else(unexpected)?;
+            Ok(written(context, &change, stamp))
+        }
+        Committed::Refused { why, .. } => Err(explain(why)),
+    }
 }
 
 fn written<P: Platform, R: Incoming>(context: &Context<'_, P, R>, change: &Change, stamp: Stamp) -> Response {
@@ -326,7 +341,9 @@ fn written<P: Platform, R: Incoming>(context: &Context<'_, P, R>, change: &Chang
 
 fn explain(why: Refusal) -> Error {
     match why {
-        Refusal::Exists => Error::new(Kind::Conflict, "there is a resource with this id already"),
+        Refusal::Exists => {
+            Error::new(Kind::PreconditionFailed, "there is a resource with this id already").at("if-none-match")
+        }
         Refusal::Changed => {
             Error::new(Kind::PreconditionFailed, "the resource is in another version: read it again").at("if-match")
         }

@@ -20,22 +20,16 @@ use serde::{Deserialize, Serialize};
 
 pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
+use crate::channel::Topic;
 use crate::channel::cursor::Cursor;
-use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::Clinic;
+use crate::clinic::courier::Outside;
 use crate::config::{Config, Problem};
 use crate::error::{Error, Kind, Result};
-use crate::store::Store;
-use crate::time::{Clock, Entropy};
+use crate::time::Entropy;
 
 /// What requests need from outside.
-pub trait Platform: Clock + Entropy + Clinic {
-    /// The store of sessions and cached views.
-    type Store: Store;
-    /// The store of sessions and cached views.
-    fn store(&self) -> &Self::Store;
-    /// Asks a topic's object.
-    fn topic(&self, topic: &Topic, request: TopicRequest) -> impl Future<Output = Result<TopicReply>>;
+pub trait Platform: Outside + Entropy + Clinic {
     /// Notes an error of our own for the operator, with the id of the request.
     fn report(&self, error: &Error, request: &str);
 }

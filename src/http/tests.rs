@@ -279,6 +279,12 @@ fn create_update_delete_and_history() {
     let again = ask(&app, &with("W/\"3\""));
     assert_eq!(again.status, 412, "a deleted version does not match");
     assert_eq!(put(&app, &token, &path, &body).status, 201);
+    let only_new = |id: &str| {
+        let body = format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#);
+        let sent = Sent::new("PUT", &format!("/fhir/Patient/{id}")).json(&body).by(&token);
+        ask(&app, &sent.header("if-none-match", "*")).status
+    };
+    assert_eq!((only_new("p"), only_new("n")), (412, 201));
 }
 
 #[test]

@@ -53,26 +53,6 @@ impl Local {
     pub fn pass(&self, ttl: Ttl) {
         self.clock.0.set(self.clock.0.get() + ttl.0);
     }
-
-    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        if self.unreachable.get() {
-            return Err(Error::unavailable("the topic does not answer"));
-        }
-        let mut topics = self.topics.borrow_mut();
-        let log = topics.entry(topic.clone()).or_insert_with(|| {
-            let log = Sqlite::open();
-            log::prepare(&log, &self.entropy).unwrap();
-            log
-        });
-        let reply = match request {
-            TopicRequest::Deliver { delivery, .. } => {
-                let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };
-                TopicReply::Applied(log::deliver(&*log, &self.entropy, self.now(), retention, &delivery)?.applied)
-            }
-            TopicRequest::Page { after, limit, .. } => TopicReply::Page(log::page(&*log, after.as_ref(), limit)?),
-        };
-        if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }
-    }
 }
 
 impl Clock for Local {
@@ -102,21 +82,27 @@ impl Outside for Local {
     }
 
     async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        Local::topic(self, topic, request).await
+        if self.unreachable.get() {
+            return Err(Error::unavailable("the topic does not answer"));
+        }
+        let mut topics = self.topics.borrow_mut();
+        let log = topics.entry(topic.clone()).or_insert_with(|| {
+            let log = Sqlite::open();
+            log::prepare(&log, &self.entropy).unwrap();
+            log
+        });
+        let reply = match request {
+            TopicRequest::Deliver { delivery, .. } => {
+                let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };
+                TopicReply::Applied(log::deliver(&*log, &self.entropy, self.now(), retention, &delivery)?.applied)
+            }
+            TopicRequest::Page { after, limit, .. } => TopicReply::Page(log::page(&*log, after.as_ref(), limit)?),
+        };
+        if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }
     }
 }
 
 impl Platform for Local {
-    type Store = Memory<DrivenClock>;
-
-    fn store(&self) -> &Self::Store {
-        &self.store
-    }
-
-    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        Local::topic(self, topic, request).await
-    }
-
     fn report(&self, error: &Error, _request: &str) {
         self.reports.borrow_mut().push(error.to_string());
     }
