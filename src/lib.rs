@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod fhir;
 pub mod http;
+pub mod lease;
 pub mod session;
 pub mod store;
 #[cfg(test)]

@@ -79,6 +79,8 @@ pub enum Action<'a> {
         /// The account's id.
         user: &'a str,
     },
+    /// Take, renew, free and look up leases.
+    UseLeases,
 }
 
 /// Which records a verdict reaches. Made by [`decide`] alone.
@@ -166,7 +168,9 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
         (_, Action::FollowUser { user }) if user == principal.user => Scope(Reach::Shared),
         (_, Action::ManageAccounts | Action::FollowUser { .. }) => return Err(refused()),
 
-        (Role::Practitioner | Role::Nurse, Action::ReadRecords { .. } | Action::FollowPatient) => staff(),
+        (Role::Practitioner | Role::Nurse, Action::ReadRecords { .. } | Action::FollowPatient | Action::UseLeases) => {
+            staff()
+        }
         (Role::Practitioner | Role::Nurse, Action::WriteRecords { kind, shared, .. })
             if !shared || STAFF_KEEPS.contains(&kind) =>
         {
@@ -238,8 +242,19 @@ mod tests {
             OTHER_WARD,
             MYSELF,
             ANOTHER,
+            Action::UseLeases,
         ];
-        let staff = vec![READ, READ_SHARED, CREATE, UPDATE, WRITE_SLOT, Action::FollowPatient, OWN_WARD, MYSELF];
+        let staff = vec![
+            READ,
+            READ_SHARED,
+            CREATE,
+            UPDATE,
+            WRITE_SLOT,
+            Action::FollowPatient,
+            OWN_WARD,
+            MYSELF,
+            Action::UseLeases,
+        ];
         let table = [
             (Role::Admin, all.iter().copied().filter(|action| *action != ANOTHER).collect()),
             (Role::Practitioner, staff.clone()),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
-use crate::fhir::{Resource, ResourceType, patients, relative};
+use crate::fhir::{Identifier, Resource, ResourceType, is_shared, patients, relative};
 use crate::time::UnixMillis;
 
 /// A resource's JSON, open at the place where the server puts `versionId` and `lastUpdated`.
@@ -100,6 +100,8 @@ pub enum Guard {
     Absent,
     /// The record is there in this version (`If-Match`).
     Version(u64),
+    /// There is no such record, and no record of this type with one of its identifiers.
+    Unmatched,
 }
 
 /// What is done to a record.
@@ -113,6 +115,8 @@ pub enum Write {
         patients: Vec<String>,
         /// What it says about who is where.
         place: Option<Place>,
+        /// By what it is found to be the same as another: for Patients and for types that patients share.
+        identifiers: Vec<Identifier>,
     },
     /// A version that says it is deleted.
     Delete,
@@ -121,7 +125,13 @@ pub enum Write {
 impl Write {
     /// The write of `resource`, which has its id already.
     pub fn put(resource: &mut Resource) -> Write {
-        Write::Put { draft: Draft::of(resource), patients: patients(resource), place: Place::of(resource) }
+        let known = is_shared(resource.kind()) || resource.kind() == ResourceType::Patient;
+        Write::Put {
+            draft: Draft::of(resource),
+            patients: patients(resource),
+            place: Place::of(resource),
+            identifiers: if known { Identifier::all(resource) } else { Vec::new() },
+        }
     }
 }
 
@@ -251,6 +261,9 @@ pub enum Query {
         /// At most this many.
         count: u64,
     },
+    /// The ids of the records with these identifiers, `None` where there is none. Says nothing of what the records hold
+    /// and is open to whoever may write them.
+    Identified(Vec<(ResourceType, Identifier)>),
 }
 
 /// What a query gave.
@@ -260,6 +273,8 @@ pub enum Answer {
     Found(Found),
     /// Of a history or a list, and whether there is more.
     Several(Vec<Record>, bool),
+    /// Of identifiers, in their order.
+    Ids(Vec<Option<String>>),
     /// There is no such record, or no such version of it.
     Missing,
     /// It is there, and out of reach.

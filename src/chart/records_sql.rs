@@ -16,7 +16,7 @@ use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
 use crate::channel::{EventKind, Topic};
 use crate::error::{Error, Result};
-use crate::fhir::ResourceType;
+use crate::fhir::{Identifier, ResourceType};
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 
@@ -32,6 +32,9 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
         "CREATE TABLE IF NOT EXISTS compartments (patient TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, \
          PRIMARY KEY (patient, kind, id)) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS compartments_by_record ON compartments (kind, id)",
+        "CREATE TABLE IF NOT EXISTS identifiers (kind TEXT NOT NULL, system TEXT NOT NULL, value TEXT NOT NULL, \
+         id TEXT NOT NULL, PRIMARY KEY (kind, system, value, id)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS identifiers_by_record ON identifiers (kind, id)",
     ] {
         sql.exec(statement, &[])?;
     }
@@ -80,6 +83,10 @@ pub fn run(sql: &impl Sql, scope: &Scope, query: &Query) -> Result<Answer> {
         Query::List { kind, patient, after, count } => {
             list(sql, scope, *kind, patient.as_deref(), after.as_deref(), *count)
         }
+        Query::Identified(wanted) => {
+            let ids = wanted.iter().map(|(kind, identifier)| identified(sql, *kind, identifier));
+            ids.collect::<Result<_>>().map(Answer::Ids)
+        }
     }
 }
 
@@ -127,6 +134,15 @@ fn history(
     let first = (newest.version < below).then_some(Ok(newest));
     let several = first.into_iter().chain(rows.into_iter().map(record)).collect::<Result<Vec<_>>>()?;
     Ok(cut(several, count))
+}
+
+fn identified(sql: &impl Sql, kind: ResourceType, identifier: &Identifier) -> Result<Option<String>> {
+    sql.first(
+        "SELECT id FROM identifiers WHERE kind = ?1 AND system = ?2 AND value = ?3 ORDER BY id LIMIT 1",
+        &[kind.as_str().into(), identifier.system.as_str().into(), identifier.value.as_str().into()],
+    )?
+    .map(|mut row| row.text())
+    .transpose()
 }
 
 fn cut(mut several: Vec<Record>, count: u64) -> Answer {
@@ -212,7 +228,8 @@ fn refusal(sql: &impl Sql, batch: &Batch, change: &Change) -> Result<Option<Refu
         return Ok(Some(Refusal::OutOfReach));
     }
     let guarded = match (change.guard, &newest) {
-        (Guard::Absent, Some(_)) => Some(Refusal::Exists),
+        (Guard::Absent | Guard::Unmatched, Some(_)) => Some(Refusal::Exists),
+        (Guard::Unmatched, None) => matched(sql, change)?.then_some(Refusal::Changed),
         (Guard::Version(version), Some(record)) if record.version != version || record.body.is_none() => {
             Some(Refusal::Changed)
         }
@@ -239,6 +256,16 @@ fn refusal(sql: &impl Sql, batch: &Batch, change: &Change) -> Result<Option<Refu
             Ok(None)
         }
     }
+}
+
+fn matched(sql: &impl Sql, change: &Change) -> Result<bool> {
+    let Write::Put { identifiers, .. } = &change.write else { return Ok(false) };
+    for identifier in identifiers {
+        if identified(sql, change.kind, identifier)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_patient(sql: &impl Sql, batch: &Batch, id: &str) -> Result<bool> {
@@ -301,6 +328,19 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
                 &[patient.as_str().into(), kind.into(), id.into()],
             )?;
         }
+    }
+    let identifiers: &[Identifier] = match &change.write {
+        Write::Put { identifiers, .. } => identifiers,
+        Write::Delete => &[],
+    };
+    if newest.is_some() {
+        sql.exec("DELETE FROM identifiers WHERE kind = ?1 AND id = ?2", &[kind.into(), id.into()])?;
+    }
+    for identifier in identifiers {
+        sql.exec(
+            "INSERT INTO identifiers (kind, system, value, id) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            &[kind.into(), identifier.system.as_str().into(), identifier.value.as_str().into(), id.into()],
+        )?;
     }
     let touched: Vec<String> = old.iter().chain(new).cloned().collect::<BTreeSet<_>>().into_iter().collect();
     for patient in &touched {

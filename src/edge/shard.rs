@@ -8,7 +8,7 @@ use super::sql::ObjectSql;
 use crate::store::sql_store;
 use crate::time::Clock;
 
-/// One shard: sessions, standings and cached views of the owners that fall on it.
+/// One shard: sessions, standings, leases and cached views of the owners that fall on it.
 #[durable_object]
 pub struct Shard {
     sql: ObjectSql,

@@ -16,6 +16,7 @@ mod primitive;
 mod reference;
 mod resource;
 mod structure;
+mod transaction;
 
 pub use bundle::{HistoryEntry, Link, Method, SearchEntry, SearchMode, history_bundle, searchset};
 pub use capability::capability_statement;
@@ -26,3 +27,4 @@ pub use outcome::{Invalid, Issue, OperationOutcome, Severity};
 pub use primitive::is_valid_id;
 pub use reference::{Relative, relative};
 pub use resource::Resource;
+pub use transaction::{Bundle, BundleKind, Entry, Identifier, Outcome, Verb, response_bundle};

@@ -6,6 +6,7 @@
 use futures_util::join;
 
 use super::reply::{self, Response};
+use super::route::{self, Route};
 use super::{Context, Incoming, Platform, input};
 use crate::access::audit::Actor;
 use crate::access::{Action, Owner, Scope, refused};
@@ -19,29 +20,51 @@ use crate::fhir::{
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-const FHIR_JSON: &str = "application/fhir+json";
+/// FHIR JSON, without parameters.
+pub const FHIR_JSON: &str = "application/fhir+json";
 /// What a body here may be called.
-const TAKEN: [&str; 2] = [FHIR_JSON, "application/json"];
+pub const TAKEN: [&str; 2] = [FHIR_JSON, "application/json"];
 /// Records in a page by default, and at most.
 const PAGE: (u64, u64) = (50, 200);
 /// The `Cache-Status` of what is not cached.
 const BYPASS: &str = "Bedside; fwd=bypass";
 
+/// Answers what a path under `/fhir` means.
+pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, route: Route) -> Result<Response> {
+    match route {
+        Route::Metadata => metadata(context),
+        Route::Type(kind) => of_type(context, kind).await,
+        Route::Instance(kind, id) => instance(context, kind, &id).await,
+        Route::History(kind, id) => history(context, kind, &id).await,
+        Route::Version(kind, id, number) => version(context, kind, &id, number).await,
+        _ => Err(missing()),
+    }
+}
+
+/// Answers a request for a record that is an entry of a Bundle.
+pub async fn route<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
+    let route = route::find(context.request.path())?;
+    if !route.methods().contains(&context.request.method()) {
+        return Err(route::method_not_allowed());
+    }
+    handle(context, route).await
+}
+
 /// `GET /fhir/metadata`; open to all, as R4 wants it.
-pub fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
+fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
     let (name, version, base) = (&context.config.clinic_name, env!("CARGO_PKG_VERSION"), context.base());
     Ok(Response::fhir(200, capability_statement(name, version, &base, context.platform.now())))
 }
 
 /// `/fhir/{type}`
-pub async fn of_type<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
+async fn of_type<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
     if context.request.method() == "POST" { create(context, kind).await } else { list(context, kind).await }
 }
 
 /// `/fhir/{type}/{id}`
-pub async fn instance<P: Platform, R: Incoming>(
+async fn instance<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
     id: &str,
@@ -56,7 +79,7 @@ pub async fn instance<P: Platform, R: Incoming>(
 }
 
 /// `GET /fhir/{type}/{id}/_history/{vid}`
-pub async fn version<P: Platform, R: Incoming>(
+async fn version<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
     id: &str,
@@ -74,7 +97,8 @@ fn missing() -> Error {
     Error::new(Kind::NotFound, "there is no such resource")
 }
 
-fn etag(version: u64) -> String {
+/// The entity tag of a version.
+pub fn etag(version: u64) -> String {
     format!("W/\"{version}\"")
 }
 
@@ -108,7 +132,9 @@ async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query:
         Answer::Found(found) => Ok(found),
         Answer::Missing => Err(missing()),
         Answer::OutOfReach => Err(refused()),
-        Answer::Several(..) => Err(Error::internal("the clinic's object answered something else than was asked")),
+        Answer::Several(..) | Answer::Ids(_) => {
+            Err(Error::internal("the clinic's object answered something else than was asked"))
+        }
     }
 }
 
@@ -185,12 +211,14 @@ async fn several<P: Platform, R>(
         Answer::Several(records, more) => Ok((records, more)),
         Answer::Missing => Err(missing()),
         Answer::OutOfReach => Err(refused()),
-        Answer::Found(_) => Err(Error::internal("the clinic's object answered something else than was asked")),
+        Answer::Found(_) | Answer::Ids(_) => {
+            Err(Error::internal("the clinic's object answered something else than was asked"))
+        }
     }
 }
 
 /// `GET /fhir/{type}/{id}/_history`
-pub async fn history<P: Platform, R: Incoming>(
+async fn history<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
     id: &str,
@@ -339,7 +367,8 @@ fn written<P: Platform, R: Incoming>(context: &Context<'_, P, R>, change: &Chang
     validators(response, stamp.version, stamp.at).header("location", location)
 }
 
-fn explain(why: Refusal) -> Error {
+/// The error of a batch that was refused.
+pub fn explain(why: Refusal) -> Error {
     match why {
         Refusal::Exists => {
             Error::new(Kind::PreconditionFailed, "there is a resource with this id already").at("if-none-match")

@@ -100,7 +100,7 @@ pub fn count(parameters: &[(String, String)], name: &str, default: u64, max: u64
 }
 
 /// `application/x-www-form-urlencoded`, one value.
-fn decode(text: &str) -> Option<String> {
+pub fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -131,7 +131,8 @@ pub fn if_none_match(request: &impl Incoming, version: u64) -> bool {
         .is_some_and(|value| value.split(',').map(str::trim).any(|tag| tag == "*" || entity_tag(tag) == Some(version)))
 }
 
-fn entity_tag(text: &str) -> Option<u64> {
+/// The version that an entity tag names, weak or strong.
+pub fn entity_tag(text: &str) -> Option<u64> {
     text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
 

@@ -4,10 +4,12 @@
 //! itself through [`Incoming`]. Every route asks [`crate::access`] before it reads or writes, and no body is read before
 //! its caller is known to be allowed to send one.
 
+mod bundles;
 mod caller;
 mod channels;
 mod fhir;
 mod input;
+mod leases;
 mod reply;
 mod route;
 mod sessions;
@@ -133,15 +135,19 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::User(id) => users::one(context, &id).await?,
         Route::UserPassword(id) => users::password(context, &id).await?,
         Route::UserWards(id) => users::wards(context, &id).await?,
-        Route::Metadata => fhir::metadata(context)?,
-        Route::Type(kind) => fhir::of_type(context, kind).await?,
-        Route::Instance(kind, id) => fhir::instance(context, kind, &id).await?,
-        Route::History(kind, id) => fhir::history(context, kind, &id).await?,
-        Route::Version(kind, id, version) => fhir::version(context, kind, &id, version).await?,
+        Route::System => bundles::handle(context).await?,
+        Route::Metadata | Route::Type(_) | Route::Instance(..) | Route::History(..) | Route::Version(..) => {
+            fhir::handle(context, route).await?
+        }
+        Route::Lease(name) => leases::handle(context, &name).await?,
         Route::Channel(topic) => return channels::handle(context, topic).await,
     };
     Ok(Reply::Response(response))
 }
 
+#[cfg(test)]
+mod bundles_tests;
+#[cfg(test)]
+mod leases_tests;
 #[cfg(test)]
 mod tests;

@@ -73,25 +73,40 @@ impl Reply {
 
 /// The reply of an error: an OperationOutcome under `/fhir`, problem details elsewhere.
 pub fn failure(error: &Error, fhir: bool, path: &str) -> Response {
+    if fhir {
+        return with_headers(error, Response::fhir(error.status(), OperationOutcome::from(error).to_json()));
+    }
+    problem(error, path, [])
+}
+
+/// The problem details of an error with `members` of its own beside those of every problem (RFC 9457 section 3.2).
+pub fn problem(
+    error: &Error,
+    path: &str,
+    members: impl IntoIterator<Item = (&'static str, serde_json::Value)>,
+) -> Response {
     let status = error.status();
-    let response = if fhir {
-        Response::fhir(status, OperationOutcome::from(error).to_json())
-    } else {
-        let problem = serde_json::json!({
-            "type": "about:blank",
-            "title": title(error.kind),
-            "status": status,
-            "detail": error.message,
-            "field": error.field,
-            "retry": match error.retry {
-                Retry::Never => "never",
-                Retry::After(_) => "after",
-                Retry::AfterLooking => "after-looking",
-            },
-            "instance": path,
-        });
-        Response::empty(status).with_body(PROBLEM_JSON, problem.to_string())
-    };
+    let mut problem = serde_json::json!({
+        "type": "about:blank",
+        "title": title(error.kind),
+        "status": status,
+        "detail": error.message,
+        "field": error.field,
+        "retry": match error.retry {
+            Retry::Never => "never",
+            Retry::After(_) => "after",
+            Retry::AfterLooking => "after-looking",
+        },
+        "instance": path,
+    });
+    if let Some(object) = problem.as_object_mut() {
+        object.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+    with_headers(error, Response::empty(status).with_body(PROBLEM_JSON, problem.to_string()))
+}
+
+/// With the headers that say how to go on.
+fn with_headers(error: &Error, response: Response) -> Response {
     let response = match error.retry {
         Retry::After(ttl) => response.header("retry-after", ttl.as_secs_up().to_string()),
         Retry::Never | Retry::AfterLooking => response,

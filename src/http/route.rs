@@ -6,6 +6,7 @@
 use crate::channel::Topic;
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{ResourceType, is_valid_id};
+use crate::lease::LeaseName;
 
 /// What a path means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Route {
     UserPassword(String),
     /// `/users/{id}/wards`
     UserWards(String),
+    /// `/fhir`
+    System,
     /// `/fhir/metadata`
     Metadata,
     /// `/fhir/{type}`
@@ -32,6 +35,8 @@ pub enum Route {
     Version(ResourceType, String, u64),
     /// `/channels/{topic}`
     Channel(Topic),
+    /// `/leases/{name}`
+    Lease(LeaseName),
 }
 
 /// Which errors a route answers with.
@@ -47,8 +52,9 @@ impl Route {
     /// The methods that the route takes.
     pub fn methods(&self) -> &'static [&'static str] {
         match self {
-            Route::Session => &["GET", "POST", "PUT", "DELETE"],
+            Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
             Route::Users | Route::Type(_) => &["GET", "POST"],
+            Route::System => &["POST"],
             Route::User(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
             Route::Metadata | Route::History(..) | Route::Version(..) | Route::Channel(_) => &["GET"],
@@ -59,9 +65,12 @@ impl Route {
     /// The area of the route.
     pub fn area(&self) -> Area {
         match self {
-            Route::Metadata | Route::Type(_) | Route::Instance(..) | Route::History(..) | Route::Version(..) => {
-                Area::Fhir
-            }
+            Route::System
+            | Route::Metadata
+            | Route::Type(_)
+            | Route::Instance(..)
+            | Route::History(..)
+            | Route::Version(..) => Area::Fhir,
             _ => Area::Other,
         }
     }
@@ -93,6 +102,7 @@ pub fn find(path: &str) -> Result<Route> {
         ["users", user] => Ok(Route::User(id(user)?)),
         ["users", user, "password"] => Ok(Route::UserPassword(id(user)?)),
         ["users", user, "wards"] => Ok(Route::UserWards(id(user)?)),
+        ["fhir"] => Ok(Route::System),
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", of] => Ok(Route::Type(kind(of)?)),
         ["fhir", of, one] => Ok(Route::Instance(kind(of)?, id(one)?)),
@@ -100,6 +110,13 @@ pub fn find(path: &str) -> Result<Route> {
         ["fhir", of, one, "_history", version] => {
             let version = version.parse().map_err(|_| nothing())?;
             Ok(Route::Version(kind(of)?, id(one)?, version))
+        }
+        ["leases", name] => {
+            let unknown =
+                || Error::new(Kind::NotFound, "a lease's name has 1 to 128 of A-Z a-z 0-9 . _ - :").at("path");
+            // What encodes every segment of a path encodes a colon as well.
+            let name = name.replace("%3A", ":").replace("%3a", ":");
+            LeaseName::parse(&name).map(Route::Lease).ok_or_else(unknown)
         }
         ["channels", class, one] => Topic::parse(&format!("{class}/{one}")).map(Route::Channel).ok_or_else(nothing),
         _ => Err(nothing()),
@@ -125,6 +142,10 @@ mod tests {
             ("/fhir/metadata", Some(Route::Metadata)),
             ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
             ("/channels/bed/p", None),
+            ("/leases/slot%3A1", LeaseName::parse("slot:1").map(Route::Lease)),
+            ("/leases/slot/1", None),
+            ("/leases/slot%2F1", None),
+            ("/leases/", None),
             ("//session", None),
             ("/", None),
             ("", None),

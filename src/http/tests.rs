@@ -12,17 +12,17 @@ const SETUP: &str = "setup-token-of-at-least-32-characters";
 const PASSWORD: &str = "a long enough password";
 const ORIGIN: &str = "https://ward.example";
 
-struct Sent {
+pub(super) struct Sent {
     method: &'static str,
     path: String,
     query: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
-    read: RefCell<usize>,
+    pub(super) read: RefCell<usize>,
 }
 
 impl Sent {
-    fn new(method: &'static str, path: &str) -> Sent {
+    pub(super) fn new(method: &'static str, path: &str) -> Sent {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         Sent {
             method,
@@ -34,17 +34,17 @@ impl Sent {
         }
     }
 
-    fn header(mut self, name: &'static str, value: &str) -> Sent {
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Sent {
         self.headers.push((name, value.into()));
         self
     }
 
-    fn json(self, body: &str) -> Sent {
+    pub(super) fn json(self, body: &str) -> Sent {
         let sent = self.header("content-type", "application/json");
         Sent { body: body.into(), ..sent }
     }
 
-    fn by(self, token: &str) -> Sent {
+    pub(super) fn by(self, token: &str) -> Sent {
         self.header("authorization", &format!("Bearer {token}"))
     }
 }
@@ -74,9 +74,9 @@ impl Incoming for Sent {
     }
 }
 
-type Here = App<Local>;
+pub(super) type Here = App<Local>;
 
-fn app() -> Here {
+pub(super) fn app() -> Here {
     let settings = |name: &str| match name {
         "SESSION_KEY" => Some(KEY.to_owned()),
         "SETUP_TOKEN" => Some(SETUP.to_owned()),
@@ -85,27 +85,27 @@ fn app() -> Here {
     App { config: Rc::new(Config::read(settings)), platform: Local::new() }
 }
 
-fn ask(app: &Here, sent: &Sent) -> Response {
+pub(super) fn ask(app: &Here, sent: &Sent) -> Response {
     match block_on(handle(app, sent)) {
         Reply::Response(response) => response,
         Reply::Subscribe(subscription) => panic!("{subscription:?}"),
     }
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
 }
 
-fn value(response: &Response) -> serde_json::Value {
+pub(super) fn value(response: &Response) -> serde_json::Value {
     serde_json::from_str(&response.body).unwrap_or_else(|_| panic!("{response:?}"))
 }
 
-fn text(value: &serde_json::Value, pointer: &str) -> String {
+pub(super) fn text(value: &serde_json::Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(|found| found.as_str()).unwrap_or_else(|| panic!("{pointer} of {value}")).to_owned()
 }
 
 /// An app with an administrator; gives their token.
-fn ready() -> (Here, String) {
+pub(super) fn ready() -> (Here, String) {
     let app = app();
     let body = format!(r#"{{"username":"admin","name":"A","role":"admin","password":"{PASSWORD}"}}"#);
     let made = ask(&app, &Sent::new("POST", "/users").json(&body).header("authorization", &format!("Setup {SETUP}")));
@@ -114,33 +114,33 @@ fn ready() -> (Here, String) {
     (app, token)
 }
 
-fn sign_in(app: &Here, username: &str) -> String {
+pub(super) fn sign_in(app: &Here, username: &str) -> String {
     let body = format!(r#"{{"username":"{username}","password":"{PASSWORD}","transport":"bearer"}}"#);
     let reply = ask(app, &Sent::new("POST", "/session").json(&body));
     assert_eq!(reply.status, 201, "{reply:?}");
     text(&value(&reply), "/token")
 }
 
-fn user(app: &Here, admin: &str, username: &str, more: &str) -> String {
+pub(super) fn user(app: &Here, admin: &str, username: &str, more: &str) -> String {
     let body = format!(r#"{{"username":"{username}","name":"N","password":"{PASSWORD}",{more}}}"#);
     let reply = ask(app, &Sent::new("POST", "/users").json(&body).by(admin));
     assert_eq!(reply.status, 201, "{reply:?}");
     text(&value(&reply), "/id")
 }
 
-fn put(app: &Here, token: &str, path: &str, body: &str) -> Response {
+pub(super) fn put(app: &Here, token: &str, path: &str, body: &str) -> Response {
     ask(app, &Sent::new("PUT", path).json(body).by(token))
 }
 
-fn get(app: &Here, token: &str, path: &str) -> Response {
+pub(super) fn get(app: &Here, token: &str, path: &str) -> Response {
     ask(app, &Sent::new("GET", path).by(token))
 }
 
-fn patient(app: &Here, token: &str, id: &str) -> Response {
+pub(super) fn patient(app: &Here, token: &str, id: &str) -> Response {
     put(app, token, &format!("/fhir/Patient/{id}"), &format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#))
 }
 
-fn observation(patient: &str) -> String {
+pub(super) fn observation(patient: &str) -> String {
     format!(
         r#"{{"resourceType":"Observation","status":"final","code":{{"text":"hr"}},
             "subject":{{"reference":"Patient/{patient}"}},"valueQuantity":{{"value":71.50}}}}"#

@@ -22,7 +22,8 @@ pub struct Memory<C> {
     clock: Rc<C>,
     entries: RefCell<BTreeMap<(Shard, String), Entry>>,
     counter: Cell<u64>,
-    fault: Cell<Option<Fault>>,
+    /// What happens, and to which batch from now, counted from 1.
+    fault: Cell<Option<(u32, Fault)>>,
 }
 
 impl<C: Clock> Memory<C> {
@@ -32,7 +33,26 @@ impl<C: Clock> Memory<C> {
 
     /// Lets the next batch fail in this way.
     pub fn fail_next(&self, fault: Fault) {
-        self.fault.set(Some(fault));
+        self.fail_at(1, fault);
+    }
+
+    /// Lets the `nth` batch from now fail in this way, the next one being the first.
+    pub fn fail_at(&self, nth: u32, fault: Fault) {
+        self.fault.set(Some((nth, fault)));
+    }
+
+    /// Takes back a fault that has not been met yet.
+    pub fn heal(&self) {
+        self.fault.set(None);
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let (nth, fault) = self.fault.take()?;
+        if nth <= 1 {
+            return Some(fault);
+        }
+        self.fault.set(Some((nth - 1, fault)));
+        None
     }
 
     fn current(&self, shard: Shard, key: &str, now: UnixMillis) -> Option<Entry> {
@@ -43,7 +63,7 @@ impl<C: Clock> Memory<C> {
 
 impl<C: Clock> Store for Memory<C> {
     async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
-        let fault = self.fault.take();
+        let fault = self.fault();
         if fault == Some(Fault::Before) {
             return Err(Error::unavailable("the store does not answer"));
         }

@@ -1,0 +1,434 @@
+//! `POST /fhir`: Bundles, each entry for itself (`batch`) or all or nothing (`transaction`), R4 section 3.1.0.11.
+//!
+//! Invariant: a transaction is one guarded batch, so that it takes effect whole or not at all, with its events and audit
+//! rows. Practitioners and Organizations that are known by an identifier are not made again. With an `Idempotency-Key` the
+//! ids of what is created follow from key, caller and content, so that a repetition finds what the first one made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::reply::{self, Response};
+use super::{Context, Incoming, Platform, fhir, input};
+use crate::access::{Action, Scope, refused};
+use crate::chart::records::{Answer, Batch, Change, Committed, Guard, Query, Refusal, Stamp, Write};
+use crate::error::{Error, Kind, Result};
+use crate::fhir::{
+    Bundle, BundleKind, Entry, Identifier, Issue, OperationOutcome, Outcome, Resource, ResourceType, Verb, is_shared,
+    relative, response_bundle,
+};
+use crate::time::Entropy;
+
+use super::caller::Caller;
+
+/// How often a transaction is judged again when somebody makes what it refers to under it.
+const TRIES: usize = 4;
+
+/// Types of which one resource stands for one thing in the world, whoever sends it: matched by identifier.
+const MATCHED: [ResourceType; 2] = [ResourceType::Practitioner, ResourceType::Organization];
+
+/// `POST /fhir`
+pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
+    input::accepts_json(context.request, fhir::FHIR_JSON)?;
+    let caller = context.caller().await?;
+    // Whoever may write nothing sends no Bundle; what of it they may write is asked of each entry.
+    caller.may(writing(ResourceType::Observation, true))?;
+    input::content_type(context.request, &fhir::TAKEN)?;
+    let body = context.request.body(input::RESOURCE_LIMIT).await?;
+    let read = Resource::parse(&body).and_then(|resource| match resource.kind() {
+        ResourceType::Bundle => Bundle::read(&resource),
+        _ => {
+            let expression = Some("resourceType".to_owned());
+            let issue = Issue { expression, ..Issue::error("structure", "only a Bundle is taken here") };
+            Err(crate::fhir::Invalid(vec![issue]))
+        }
+    });
+    let bundle = match read {
+        Ok(bundle) => bundle,
+        Err(invalid) => return Ok(reply::invalid(&invalid)),
+    };
+    let outcomes = match bundle.kind {
+        BundleKind::Batch => batch(context, bundle.entries).await,
+        BundleKind::Transaction => {
+            let ids = Ids::of(context, &caller, &body)?;
+            transaction(context, &caller, &ids, &bundle.entries).await?
+        }
+    };
+    Ok(Response::fhir(200, response_bundle(bundle.kind, &outcomes)))
+}
+
+fn writing(kind: ResourceType, create: bool) -> Action<'static> {
+    Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create }
+}
+
+fn wrong(index: usize, message: &'static str) -> Error {
+    Error::new(Kind::Unprocessable, message).at(format!("Bundle.entry[{index}]"))
+}
+
+/// Where the ids of created resources come from.
+enum Ids<'a, P> {
+    Random(&'a P),
+    Derived([u8; 32]),
+}
+
+impl<'a, P: Platform> Ids<'a, P> {
+    fn of<R: Incoming>(context: &Context<'a, P, R>, caller: &Caller, body: &[u8]) -> Result<Self> {
+        let Some(key) = context.request.header("idempotency-key") else { return Ok(Ids::Random(context.platform)) };
+        if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::invalid("idempotency-key", "this must be 1 to 255 visible ASCII characters"));
+        }
+        let mut digest = Sha256::new();
+        for part in [caller.session.principal.user.as_bytes(), key.as_bytes(), body] {
+            digest.update(Sha256::digest(part));
+        }
+        Ok(Ids::Derived(digest.finalize().into()))
+    }
+
+    fn get(&self, index: usize) -> String {
+        struct Fixed([u8; 16]);
+        impl Entropy for Fixed {
+            fn fill(&self, buffer: &mut [u8]) {
+                for (to, from) in buffer.iter_mut().zip(self.0) {
+                    *to = from;
+                }
+            }
+        }
+        match self {
+            Ids::Random(platform) => platform.uuid(),
+            Ids::Derived(seed) => {
+                let digest = Sha256::new().chain_update(seed).chain_update(index.to_be_bytes()).finalize();
+                let mut first = [0; 16];
+                first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+                Fixed(first).uuid()
+            }
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        matches!(self, Ids::Derived(_))
+    }
+}
+
+/// What becomes of an entry of a transaction.
+enum Plan {
+    /// It is written under this id.
+    Write(String),
+    /// It is there already, under this id.
+    Known(String),
+}
+
+impl Plan {
+    fn id(&self) -> &str {
+        match self {
+            Plan::Write(id) | Plan::Known(id) => id,
+        }
+    }
+}
+
+type Wanted = (ResourceType, Identifier);
+
+async fn transaction<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    caller: &Caller,
+    ids: &Ids<'_, P>,
+    entries: &[Entry],
+) -> Result<Vec<Outcome>> {
+    for _ in 0..TRIES {
+        let known = lookup(context, caller, entries).await?;
+        let plans = plan(ids, entries, &known)?;
+        let (positions, changes) = changes(context, entries, &plans, &known)?;
+        let scope = scope(caller, &changes)?;
+        let committed = match scope {
+            Some(scope) => {
+                let batch = Batch { scope, actor: caller.actor(&context.id), changes };
+                context.platform.commit(batch).await?
+            }
+            None => Committed::All(Vec::new()),
+        };
+        match committed {
+            Committed::All(stamps) => {
+                let stamps: BTreeMap<usize, Stamp> = positions.into_iter().zip(stamps).collect();
+                return Ok(outcomes(entries, &plans, |index| stamps.get(&index).copied()));
+            }
+            // All or nothing: if one resource under a derived id is there, all of the first time are.
+            Committed::Refused { why: Refusal::Exists, change } if ids.repeats() => {
+                let created = positions.get(change).and_then(|index| entries.get(*index));
+                if created.is_some_and(|entry| entry.verb == Verb::Post) {
+                    return Ok(outcomes(entries, &plans, |_| None));
+                }
+                return Err(fhir::explain(Refusal::Exists));
+            }
+            Committed::Refused { why: Refusal::Changed, change } => {
+                let index = positions.get(change).copied().unwrap_or_default();
+                let matched = entries.get(index).is_some_and(|entry| entry.verb == Verb::Post);
+                if !matched {
+                    return Err(fhir::explain(Refusal::Changed).at(format!("Bundle.entry[{index}].request.ifMatch")));
+                }
+            }
+            Committed::Refused { why, change } => {
+                let index = positions.get(change).copied().unwrap_or_default();
+                return Err(fhir::explain(why).at(format!("Bundle.entry[{index}]")));
+            }
+        }
+    }
+    Err(Error::unavailable("what this refers to is being written; try again"))
+}
+
+/// By what a created resource is found to be there already.
+fn identifier_of(index: usize, entry: &Entry) -> Result<Option<Wanted>> {
+    let Some(resource) = entry.resource.as_ref().filter(|_| entry.verb == Verb::Post) else { return Ok(None) };
+    let kind = resource.kind();
+    if let Some(query) = &entry.if_none_exist {
+        let decoded = input::decode(query).as_deref().and_then(Identifier::of_query);
+        let message = "ifNoneExist can be identifier=system|value here";
+        return decoded.map(|identifier| Some((kind, identifier))).ok_or_else(|| wrong(index, message));
+    }
+    Ok(MATCHED
+        .contains(&kind)
+        .then(|| Identifier::all(resource).into_iter().next().map(|first| (kind, first)))
+        .flatten())
+}
+
+/// What a conditional reference `Type?identifier=system|value` names.
+fn conditional(text: &str) -> Option<Wanted> {
+    let (kind, query) = text.split_once('?')?;
+    Some((ResourceType::parse(kind)?, Identifier::of_query(&input::decode(query)?)?))
+}
+
+/// Asks once for everything that may be there already.
+async fn lookup<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    caller: &Caller,
+    entries: &[Entry],
+) -> Result<BTreeMap<Wanted, String>> {
+    let mut wanted = BTreeSet::new();
+    for (index, entry) in entries.iter().enumerate() {
+        wanted.extend(identifier_of(index, entry)?);
+        if let Some(mut resource) = entry.resource.clone() {
+            resource.map_references(&mut |text| {
+                wanted.extend(conditional(text));
+                None
+            });
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let wanted: Vec<Wanted> = wanted.into_iter().collect();
+    let scope = caller.may(writing(ResourceType::Observation, true))?;
+    match context.platform.query(scope, Query::Identified(wanted.clone())).await? {
+        Answer::Ids(ids) => Ok(wanted.into_iter().zip(ids).filter_map(|(wanted, id)| Some((wanted, id?))).collect()),
+        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+    }
+}
+
+fn plan<P: Platform>(ids: &Ids<'_, P>, entries: &[Entry], known: &BTreeMap<Wanted, String>) -> Result<Vec<Plan>> {
+    let mut here: BTreeMap<Wanted, String> = BTreeMap::new();
+    let mut plans = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        plans.push(match entry.verb {
+            Verb::Get => return Err(wrong(index, "a GET is taken in a batch and not in a transaction")),
+            Verb::Put | Verb::Delete => {
+                Plan::Write(relative(&entry.url).map(|to| to.id.to_owned()).unwrap_or_default())
+            }
+            Verb::Post => {
+                let wanted = identifier_of(index, entry)?;
+                let there = wanted.as_ref().and_then(|wanted| known.get(wanted).or_else(|| here.get(wanted)));
+                match there {
+                    Some(id) => Plan::Known(id.clone()),
+                    None => {
+                        let id = ids.get(index);
+                        here.extend(wanted.map(|wanted| (wanted, id.clone())));
+                        Plan::Write(id)
+                    }
+                }
+            }
+        });
+    }
+    Ok(plans)
+}
+
+/// The changes, deletions first, then creations, then updates (R4 section 3.1.0.11.2), each with the position of its entry.
+fn changes<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    entries: &[Entry],
+    plans: &[Plan],
+    known: &BTreeMap<Wanted, String>,
+) -> Result<(Vec<usize>, Vec<Change>)> {
+    let planned = || entries.iter().zip(plans);
+    let named: BTreeMap<&str, String> = planned()
+        .filter_map(|(entry, plan)| {
+            Some((entry.full_url.as_deref()?, format!("{}/{}", entry.resource.as_ref()?.kind(), plan.id())))
+        })
+        .collect();
+    let own = format!("{}/", context.base());
+    let mut found: Vec<(usize, Change)> = Vec::new();
+    let mut written = BTreeSet::new();
+    for (index, (entry, plan)) in planned().enumerate() {
+        let Plan::Write(id) = plan else { continue };
+        let guard = match entry.if_match.as_deref().map(input::entity_tag) {
+            None if entry.verb == Verb::Post && identifier_of(index, entry)?.is_some() => Guard::Unmatched,
+            None if entry.verb == Verb::Post => Guard::Absent,
+            None => Guard::Any,
+            Some(Some(version)) => Guard::Version(version),
+            Some(None) => return Err(wrong(index, "ifMatch must be one entity tag, as in W/\"3\"")),
+        };
+        let (kind, write) = match entry.resource.clone().filter(|_| entry.verb != Verb::Delete) {
+            Some(mut resource) => {
+                let mut dangling = false;
+                resource.map_references(&mut |text| {
+                    let to = named.get(text).cloned().or_else(|| text.strip_prefix(&own).map(str::to_owned));
+                    if to.is_some() {
+                        return to;
+                    }
+                    let wanted = conditional(text);
+                    let to = wanted.as_ref().and_then(|wanted| Some(format!("{}/{}", wanted.0, known.get(wanted)?)));
+                    dangling |= to.is_none() && (text.starts_with("urn:uuid:") || text.contains('?'));
+                    to
+                });
+                if dangling {
+                    return Err(wrong(index, "a reference in it leads to no entry and to nothing that is here"));
+                }
+                if !resource.set_id(id) {
+                    return Err(Error::internal("a new id was not a valid one"));
+                }
+                (resource.kind(), Write::put(&mut resource))
+            }
+            None => {
+                let to = relative(&entry.url).ok_or_else(|| wrong(index, "this names no resource"))?;
+                (to.kind, Write::Delete)
+            }
+        };
+        if !written.insert((kind, id.clone())) {
+            return Err(wrong(index, "another entry writes the same resource"));
+        }
+        found.push((index, Change { kind, id: id.clone(), guard, write }));
+    }
+    found.sort_by_key(|(index, _)| {
+        entries.get(*index).map(|entry| match entry.verb {
+            Verb::Delete => 0,
+            Verb::Post => 1,
+            Verb::Put | Verb::Get => 2,
+        })
+    });
+    Ok(found.into_iter().unzip())
+}
+
+/// What of all records the caller reaches; `None` where nothing is to be written.
+fn scope(caller: &Caller, changes: &[Change]) -> Result<Option<Scope>> {
+    let mut scope: Option<Scope> = None;
+    for change in changes {
+        let create = matches!(change.guard, Guard::Absent | Guard::Unmatched);
+        let reached = caller.may(writing(change.kind, create))?;
+        // One scope bounds the whole batch: a role for which they differ from type to type sends no transaction.
+        if scope.as_ref().is_some_and(|scope| *scope != reached) {
+            return Err(refused());
+        }
+        scope = Some(reached);
+    }
+    Ok(scope)
+}
+
+fn outcomes(entries: &[Entry], plans: &[Plan], stamp: impl Fn(usize) -> Option<Stamp>) -> Vec<Outcome> {
+    let one = |(index, (entry, plan)): (usize, (&Entry, &Plan))| {
+        let stamp = stamp(index);
+        let status = match (entry.verb, stamp) {
+            (Verb::Delete, _) => 204,
+            (_, Some(stamp)) if stamp.created => 201,
+            _ => 200,
+        };
+        let kind = entry.resource.as_ref().map(Resource::kind).filter(|_| entry.verb != Verb::Delete);
+        Outcome {
+            status,
+            location: kind.map(|kind| match stamp {
+                Some(stamp) => format!("{kind}/{}/_history/{}", plan.id(), stamp.version),
+                None => format!("{kind}/{}", plan.id()),
+            }),
+            etag: stamp.map(|stamp| fhir::etag(stamp.version)),
+            last_modified: stamp.map(|stamp| stamp.at.to_rfc3339()),
+            resource: None,
+        }
+    };
+    entries.iter().zip(plans).enumerate().map(one).collect()
+}
+
+/// An entry of a batch as a request of its own, by the same caller.
+struct Part<'a, R> {
+    whole: &'a R,
+    method: &'static str,
+    path: String,
+    query: String,
+    body: String,
+    if_match: Option<String>,
+}
+
+impl<R: Incoming> Incoming for Part<'_, R> {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> &str {
+        &self.query
+    }
+
+    fn origin(&self) -> &str {
+        self.whole.origin()
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        match name {
+            "authorization" | "cookie" | "bedside-background" => self.whole.header(name),
+            "content-type" => Some(fhir::FHIR_JSON.to_owned()),
+            "if-match" => self.if_match.clone(),
+            _ => None,
+        }
+    }
+
+    async fn body(&self, _limit: usize) -> Result<Vec<u8>> {
+        Ok(self.body.clone().into_bytes())
+    }
+}
+
+async fn batch<P: Platform, R: Incoming>(context: &Context<'_, P, R>, entries: Vec<Entry>) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let response = match part(context, index, &entry).await {
+            Ok(response) => response,
+            Err(error) => Response::fhir(error.status(), OperationOutcome::from(&error).to_json()),
+        };
+        let header =
+            |name: &str| response.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.clone());
+        let own = format!("{}/", context.base());
+        let shown = entry.verb == Verb::Get || response.status >= 400;
+        outcomes.push(Outcome {
+            status: response.status,
+            location: header("location").map(|url| url.strip_prefix(&own).map_or(url.clone(), str::to_owned)),
+            etag: header("etag"),
+            last_modified: None,
+            resource: Some(response.body).filter(|body| shown && !body.is_empty()),
+        });
+    }
+    outcomes
+}
+
+async fn part<P: Platform, R: Incoming>(context: &Context<'_, P, R>, index: usize, entry: &Entry) -> Result<Response> {
+    if entry.if_none_exist.is_some() {
+        return Err(wrong(index, "ifNoneExist is taken in a transaction and not in a batch"));
+    }
+    let (path, query) = entry.url.split_once('?').unwrap_or((&entry.url, ""));
+    let request = Part {
+        whole: context.request,
+        method: entry.verb.as_str(),
+        path: format!("/fhir/{path}"),
+        query: query.to_owned(),
+        body: entry.resource.as_ref().map(Resource::to_json).unwrap_or_default(),
+        if_match: entry.if_match.clone(),
+    };
+    let context =
+        Context { config: context.config, platform: context.platform, request: &request, id: context.id.clone() };
+    fhir::route(&context).await
+}
