@@ -3,7 +3,10 @@
 /** Within this a server answers or is not there. */
 const patience = 60_000;
 
-/** The answer to one request: { status, headers, body }, the body as JSON where it is JSON. Rejects when there is none. */
+/**
+ * The answer to one request: { status, headers, body }, the body as JSON where it is JSON. Rejects when there is none.
+ * `body` is sent as JSON, bytes as they are.
+ */
 export async function send(url, path, { method = "GET", token, headers = {}, body, type = "application/json" } = {}) {
   const response = await fetch(`${url}${path}`, {
     method,
@@ -12,7 +15,7 @@ export async function send(url, path, { method = "GET", token, headers = {}, bod
       ...(body !== undefined && { "content-type": type }),
       ...headers,
     },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: body === undefined || body instanceof Uint8Array ? body : JSON.stringify(body),
     signal: AbortSignal.timeout(patience),
   });
   const text = await response.text();
@@ -59,17 +62,19 @@ export async function each(list, action, most = 16) {
   await Promise.all(Array.from({ length: Math.min(most, list.length) }, () => worker().catch(stop)));
 }
 
-/** Writes resources under their own ids, in any order; `done` is called after each. */
-export const putAll = (url, token, resources, done = () => {}) =>
-  each(resources, async (resource) => {
-    const path = `/fhir/${resource.resourceType}/${resource.id}`;
-    const answer = await send(url, path, {
-      method: "PUT",
-      token,
-      body: resource,
-      type: "application/fhir+json",
-      headers: { prefer: "return=minimal" },
-    });
-    if (answer.status !== 200 && answer.status !== 201) throw new Unexpected(`writing ${path}`, answer);
-    done();
-  });
+/** Resources of one transaction: few enough that a progress line moves. */
+const MANY = 100;
+
+/** Writes resources under their own ids, some at a time, each time all or none; `done(number)` is called after each time. */
+export async function putAll(url, token, resources, done = () => {}) {
+  for (let from = 0; from < resources.length; from += MANY) {
+    const entry = resources.slice(from, from + MANY).map((resource) => ({
+      resource,
+      request: { method: "PUT", url: `${resource.resourceType}/${resource.id}` },
+    }));
+    const body = { resourceType: "Bundle", type: "transaction", entry };
+    const answer = await send(url, "/fhir", { method: "POST", token, body, type: "application/fhir+json" });
+    if (answer.status !== 200) throw new Unexpected("writing charts", answer);
+    done(entry.length);
+  }
+}

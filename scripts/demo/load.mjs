@@ -42,7 +42,7 @@ export async function loadWard(url, setupToken, { progress = () => {}, now = Dat
 
     const all = waves.flat().length + 1;
     let written = 0;
-    const done = () => progress((written += 1), all);
+    const done = (number) => progress((written += number), all);
     const people = each(
       wanted,
       async ({ account }) => {

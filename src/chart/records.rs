@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fences::Fence;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared, patients, relative};
@@ -155,8 +156,17 @@ pub struct Batch {
     pub scope: Scope,
     /// Who writes.
     pub actor: Actor,
+    /// The fences that the writer shows: none may be stale.
+    pub fences: Vec<Fence>,
     /// The changes, guards first, then writes, in order.
     pub changes: Vec<Change>,
+}
+
+impl Batch {
+    /// A batch without fences.
+    pub fn new(scope: Scope, actor: Actor, changes: Vec<Change>) -> Batch {
+        Batch { scope, actor, fences: Vec::new(), changes }
+    }
 }
 
 /// What a change became.
@@ -183,6 +193,8 @@ pub enum Refusal {
     OutOfReach,
     /// It refers to a Patient that is not there.
     NoSuchPatient,
+    /// A higher fence of the lease was shown before: the writer's lease has gone to another.
+    StaleFence,
     /// A Patient whose compartment holds other records cannot be deleted.
     StillReferred,
 }

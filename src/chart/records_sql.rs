@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
-use super::{head, wards};
+use super::{fences, head, wards};
 use crate::access::audit::{self, Did, Outcome};
 use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
@@ -24,6 +24,7 @@ use crate::time::{Entropy, UnixMillis};
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     head::prepare(sql)?;
     wards::prepare(sql)?;
+    fences::prepare(sql)?;
     for statement in [
         "CREATE TABLE IF NOT EXISTS resources (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
          updated INTEGER NOT NULL, created INTEGER NOT NULL, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID",
@@ -198,6 +199,11 @@ fn list(
 /// Runs `batch` at `now`: guards, then writes, in one transaction with everything that they cause. Must be called inside
 /// [`Sql::transaction`]; where it is refused it has written nothing but the audit row of the refusal.
 pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch) -> Result<Committed> {
+    for fence in &batch.fences {
+        if fences::is_stale(sql, fence)? {
+            return Ok(Committed::Refused { change: 0, why: Refusal::StaleFence });
+        }
+    }
     for (position, change) in batch.changes.iter().enumerate() {
         if let Some(why) = refusal(sql, batch, change)? {
             if why == Refusal::OutOfReach {
@@ -212,6 +218,7 @@ pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &B
             return Ok(Committed::Refused { change: position, why });
         }
     }
+    batch.fences.iter().try_for_each(|fence| fences::shown(sql, fence))?;
     let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change)).collect::<Result<_>>()?;
     Ok(Committed::All(stamps))
 }

@@ -14,11 +14,8 @@ impl Local {
 
     fn commit(&self, who: &Principal, changes: Vec<chart::records::Change>) -> Committed {
         let action = Action::WriteRecords { kind: "Observation", shared: false, create: true };
-        let batch = Batch {
-            scope: decide(who, action).unwrap(),
-            actor: Actor { user: who.user.clone(), request: "r".into() },
-            changes,
-        };
+        let batch =
+            Batch::new(decide(who, action).unwrap(), Actor { user: who.user.clone(), request: "r".into() }, changes);
         match self.ask(ClinicRequest::Commit(batch)).unwrap() {
             ClinicReply::Committed(committed) => committed,
             other => panic!("{other:?}"),

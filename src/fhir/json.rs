@@ -65,6 +65,14 @@ impl Json {
         }
     }
 
+    /// A number, as it was written.
+    pub fn as_number(&self) -> Option<&str> {
+        match self {
+            Json::Number(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {

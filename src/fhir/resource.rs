@@ -85,6 +85,16 @@ impl Resource {
         self.lead(None, Some(Json::Object(meta)));
     }
 
+    /// Sets the member `name` of the resource itself, such as `status`, to a string. The caller sees to it that the type has
+    /// such an element and that `text` is one of its values.
+    pub fn set_text(&mut self, name: &str, text: &str) {
+        let value = Json::String(text.into());
+        match self.members.iter_mut().find(|(found, _)| &**found == name) {
+            Some((_, old)) => *old = value,
+            None => self.members.push((name.into(), value)),
+        }
+    }
+
     /// Puts `resourceType`, `id` and `meta` first, the latter two as given or as they were.
     fn lead(&mut self, id: Option<Json>, meta: Option<Json>) {
         let old = std::mem::take(&mut self.members);

@@ -140,7 +140,7 @@ async fn transaction<P: Platform, R: Incoming>(
         let scope = scope(caller, &changes)?;
         let committed = match scope {
             Some(scope) => {
-                let batch = Batch { scope, actor: caller.actor(&context.id), changes };
+                let batch = Batch::new(scope, caller.actor(&context.id), changes);
                 context.platform.commit(batch).await?
             }
             None => Committed::All(Vec::new()),

@@ -260,7 +260,7 @@ async fn history<P: Platform, R: Incoming>(
 }
 
 /// Reads the body as a resource of `kind`. The inner error is a reply with every issue of the body.
-async fn sent<P, R: Incoming>(
+pub async fn sent<P, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
 ) -> Result<std::result::Result<Resource, Response>> {
@@ -280,7 +280,7 @@ async fn sent<P, R: Incoming>(
 }
 
 /// Who writes resources of `kind`, and what of them they reach.
-async fn writer<P: Platform, R: Incoming>(
+pub async fn writer<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
     create: bool,
@@ -344,7 +344,7 @@ async fn commit<P: Platform, R: Incoming>(
     (scope, actor): (Scope, Actor),
     change: Change,
 ) -> Result<Response> {
-    let batch = Batch { scope, actor, changes: vec![change.clone()] };
+    let batch = Batch::new(scope, actor, vec![change.clone()]);
     match context.platform.commit(batch).await? {
         Committed::All(stamps) => {
             let unexpected = || Error::internal("the clinic's object answered something else than was asked");
@@ -355,7 +355,8 @@ async fn commit<P: Platform, R: Incoming>(
     }
 }
 
-fn written<P: Platform, R: Incoming>(context: &Context<'_, P, R>, change: &Change, stamp: Stamp) -> Response {
+/// The answer of one change that was written.
+pub fn written<P: Platform, R: Incoming>(context: &Context<'_, P, R>, change: &Change, stamp: Stamp) -> Response {
     let Write::Put { draft, .. } = &change.write else {
         return Response::empty(204).header("etag", etag(stamp.version));
     };
@@ -380,6 +381,9 @@ pub fn explain(why: Refusal) -> Error {
         Refusal::OutOfReach => refused(),
         Refusal::NoSuchPatient => {
             Error::new(Kind::Unprocessable, "it refers to a Patient that is not there").at("subject")
+        }
+        Refusal::StaleFence => {
+            Error::new(Kind::Conflict, "the lease of this fence has gone to another: nothing was written").at("fence")
         }
         Refusal::StillReferred => {
             Error::new(Kind::Conflict, "other resources are in the compartment of this patient; delete them first")

@@ -4,6 +4,7 @@
 //! itself through [`Incoming`]. Every route asks [`crate::access`] before it reads or writes, and no body is read before
 //! its caller is known to be allowed to send one.
 
+mod booking;
 mod bundles;
 mod caller;
 mod channels;
@@ -136,6 +137,7 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::UserPassword(id) => users::password(context, &id).await?,
         Route::UserWards(id) => users::wards(context, &id).await?,
         Route::System => bundles::handle(context).await?,
+        Route::Book => booking::book(context).await?,
         Route::Metadata | Route::Type(_) | Route::Instance(..) | Route::History(..) | Route::Version(..) => {
             fhir::handle(context, route).await?
         }

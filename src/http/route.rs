@@ -23,6 +23,8 @@ pub enum Route {
     UserWards(String),
     /// `/fhir`
     System,
+    /// `/fhir/Appointment/$book`
+    Book,
     /// `/fhir/metadata`
     Metadata,
     /// `/fhir/{type}`
@@ -54,7 +56,7 @@ impl Route {
         match self {
             Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
             Route::Users | Route::Type(_) => &["GET", "POST"],
-            Route::System => &["POST"],
+            Route::System | Route::Book => &["POST"],
             Route::User(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
             Route::Metadata | Route::History(..) | Route::Version(..) | Route::Channel(_) => &["GET"],
@@ -66,6 +68,7 @@ impl Route {
     pub fn area(&self) -> Area {
         match self {
             Route::System
+            | Route::Book
             | Route::Metadata
             | Route::Type(_)
             | Route::Instance(..)
@@ -103,6 +106,7 @@ pub fn find(path: &str) -> Result<Route> {
         ["users", user, "password"] => Ok(Route::UserPassword(id(user)?)),
         ["users", user, "wards"] => Ok(Route::UserWards(id(user)?)),
         ["fhir"] => Ok(Route::System),
+        ["fhir", "Appointment", "$book"] => Ok(Route::Book),
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", of] => Ok(Route::Type(kind(of)?)),
         ["fhir", of, one] => Ok(Route::Instance(kind(of)?, id(one)?)),
