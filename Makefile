@@ -1,6 +1,6 @@
 # What a developer types; everything that decides is in scripts/. `make` alone lists the targets.
 # Needs rustup, Node 20 or later with npm, make and a C compiler; installs the rest into folders that git ignores.
-.PHONY: help setup build dev serve test soak bench clean
+.PHONY: help setup build dev serve import test soak bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -10,6 +10,9 @@ dev: ## set up, serve http://127.0.0.1:8787 with wrangler dev and a demonstratio
 
 serve: ## the release bundle on bare workerd, one process, data in .data/serve (PORT, HOST, DATA, DEMO=1)
 	@exec node scripts/serve.mjs
+
+import: ## load FHIR Bundles: FILES=... into URL (default http://127.0.0.1:8787), as USERNAME with PASSWORD
+	@exec node scripts/import.mjs
 
 test: ## set up and run every check and test; ends with `N passed, N failed` (ONLY=checks,native,node; TESTS=part of a name)
 	@exec node scripts/test.mjs
