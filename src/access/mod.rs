@@ -67,6 +67,8 @@ pub enum Action<'a> {
         /// Whether it is a creation with an id of the server's choosing.
         create: bool,
     },
+    /// Read every version of every record.
+    ReadEverything,
     /// Follow the events of a patient.
     FollowPatient,
     /// Follow the events of a ward.
@@ -237,6 +239,7 @@ mod tests {
             UPDATE,
             WRITE_SHARED,
             WRITE_SLOT,
+            Action::ReadEverything,
             Action::FollowPatient,
             OWN_WARD,
             OTHER_WARD,

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Topic;
@@ -34,17 +34,20 @@ impl Close {
 }
 
 /// An event on the wire.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct WireEvent<'a> {
     /// The position after it.
     pub cursor: String,
     /// Unique within the topic.
+    #[serde(borrow)]
     pub id: Cow<'a, str>,
     /// What it is about.
+    #[serde(borrow)]
     pub kind: Cow<'a, str>,
     /// When it was committed, RFC 3339.
     pub at: String,
     /// What happened.
+    #[serde(borrow)]
     pub data: &'a RawValue,
 }
 
@@ -110,7 +113,8 @@ fn wire_all<'a>(epoch: &str, events: &'a [Logged]) -> Result<Vec<WireEvent<'a>>>
     events.iter().map(|logged| wire(epoch, logged)).collect()
 }
 
-fn write(value: &impl Serialize) -> Result<String> {
+/// The JSON of something that goes over the wire.
+pub(super) fn write(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|_| Error::internal("a frame could not be written"))
 }
 

@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod frame;
 pub mod log;
 pub mod outbox;
+pub mod sse;
 
 use serde::{Deserialize, Serialize};
 

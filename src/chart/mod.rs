@@ -10,5 +10,6 @@ pub mod read;
 pub mod records;
 mod records_sql;
 mod wards;
+mod whole_sql;
 
 pub use records_sql::{commit, prepare, run};

@@ -4,12 +4,14 @@
 //! record the heads, the events and the audit rows that it causes are written in that same transaction. Every request
 //! carries the [`Scope`] of who asks.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::fences::Fence;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
-use crate::fhir::{Identifier, Resource, ResourceType, is_shared, patients, relative};
+use crate::fhir::{Identifier, Resource, ResourceType, is_shared, is_valid_id, patients, relative};
 use crate::time::UnixMillis;
 
 /// A resource's JSON, open at the place where the server puts `versionId` and `lastUpdated`.
@@ -118,6 +120,8 @@ pub enum Write {
         place: Option<Place>,
         /// By what it is found to be the same as another: for Patients and for types that patients share.
         identifiers: Vec<Identifier>,
+        /// What it refers to among the types that patients share, where it is in somebody's compartment.
+        shares: Vec<(ResourceType, String)>,
     },
     /// A version that says it is deleted.
     Delete,
@@ -127,13 +131,25 @@ impl Write {
     /// The write of `resource`, which has its id already.
     pub fn put(resource: &mut Resource) -> Write {
         let known = is_shared(resource.kind()) || resource.kind() == ResourceType::Patient;
+        let patients = patients(resource);
         Write::Put {
             draft: Draft::of(resource),
-            patients: patients(resource),
+            shares: if patients.is_empty() { Vec::new() } else { shares(resource) },
+            patients,
             place: Place::of(resource),
             identifiers: if known { Identifier::all(resource) } else { Vec::new() },
         }
     }
+}
+
+/// What `resource` refers to among the types that patients share, each once.
+fn shares(resource: &mut Resource) -> Vec<(ResourceType, String)> {
+    let mut found = BTreeSet::new();
+    resource.map_references(&mut |text| {
+        found.extend(relative(text).filter(|to| is_shared(to.kind)).map(|to| (to.kind, to.id.to_owned())));
+        None
+    });
+    found.into_iter().collect()
 }
 
 /// One record of a batch.
@@ -239,6 +255,48 @@ pub struct Found {
     pub generation: Option<String>,
 }
 
+/// A record among those of other types.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The type.
+    pub kind: ResourceType,
+    /// The record.
+    pub record: Record,
+    /// Of everything of a patient: whether it is there because the compartment refers to it.
+    pub shared: bool,
+}
+
+/// How far everything of a patient has been read: the last record that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Whether it is one that the compartment refers to.
+    pub shared: bool,
+    /// Its type.
+    pub kind: ResourceType,
+    /// Its id.
+    pub id: String,
+}
+
+impl Mark {
+    /// Reads what [`Mark::to_text`] wrote.
+    pub fn parse(text: &str) -> Option<Mark> {
+        let mut parts = text.splitn(3, '.');
+        let shared = match parts.next()? {
+            "c" => false,
+            "s" => true,
+            _ => return None,
+        };
+        let kind = ResourceType::parse(parts.next()?)?;
+        let id = parts.next().filter(|id| is_valid_id(id))?.to_owned();
+        Some(Mark { shared, kind, id })
+    }
+
+    /// As text, for a URL.
+    pub fn to_text(&self) -> String {
+        format!("{}.{}.{}", if self.shared { "s" } else { "c" }, self.kind, self.id)
+    }
+}
+
 /// What can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
@@ -273,6 +331,30 @@ pub enum Query {
         /// At most this many.
         count: u64,
     },
+    /// The Patient, the current records of their compartment, and what those refer to among the shared types.
+    Everything {
+        /// The Patient's id.
+        patient: String,
+        /// Only what was written at or after this instant.
+        since: UnixMillis,
+        /// Only these types; empty for all.
+        kinds: Vec<ResourceType>,
+        /// Only what comes after this.
+        after: Option<Mark>,
+        /// At most this many.
+        count: u64,
+    },
+    /// All versions of all records, newest first.
+    Log {
+        /// Only those of this type.
+        kind: Option<ResourceType>,
+        /// Only those written at or after this instant.
+        since: UnixMillis,
+        /// Only those before this place.
+        below: Option<u64>,
+        /// At most this many.
+        count: u64,
+    },
     /// The ids of the records with these identifiers, `None` where there is none. Says nothing of what the records hold
     /// and is open to whoever may write them.
     Identified(Vec<(ResourceType, Identifier)>),
@@ -285,10 +367,16 @@ pub enum Answer {
     Found(Found),
     /// Of a history or a list, and whether there is more.
     Several(Vec<Record>, bool),
+    /// Of everything, and where to go on if there may be more.
+    Everything(Vec<Item>, Option<Mark>),
+    /// Of the log, and below which place to go on if there may be more.
+    Log(Vec<Item>, Option<u64>),
     /// Of identifiers, in their order.
     Ids(Vec<Option<String>>),
     /// There is no such record, or no such version of it.
     Missing,
+    /// Of everything: the Patient is deleted.
+    Gone,
     /// It is there, and out of reach.
     OutOfReach,
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
-use super::{fences, head, wards};
+use super::{fences, head, wards, whole_sql as whole};
 use crate::access::audit::{self, Did, Outcome};
 use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
@@ -24,6 +24,7 @@ use crate::time::{Entropy, UnixMillis};
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     head::prepare(sql)?;
     wards::prepare(sql)?;
+    whole::prepare(sql)?;
     fences::prepare(sql)?;
     for statement in [
         "CREATE TABLE IF NOT EXISTS resources (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
@@ -42,9 +43,9 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     Ok(())
 }
 
-const COLUMNS: &str = "id, version, updated, created, body";
+pub(super) const COLUMNS: &str = "id, version, updated, created, body";
 
-fn record(mut row: Row) -> Result<Record> {
+pub(super) fn record(mut row: Row) -> Result<Record> {
     Ok(Record {
         id: row.text()?,
         version: row.number()?,
@@ -54,25 +55,25 @@ fn record(mut row: Row) -> Result<Record> {
     })
 }
 
-fn newest(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Option<Record>> {
+pub(super) fn newest(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Option<Record>> {
     let statement = format!("SELECT {COLUMNS} FROM resources WHERE kind = ?1 AND id = ?2");
     sql.first(&statement, &[kind.as_str().into(), id.into()])?.map(record).transpose()
 }
 
-fn compartments(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Vec<String>> {
+pub(super) fn compartments(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Vec<String>> {
     let rows =
         sql.exec("SELECT patient FROM compartments WHERE kind = ?1 AND id = ?2", &[kind.as_str().into(), id.into()])?;
     rows.into_iter().map(|mut row| row.text()).collect()
 }
 
-fn owner(sql: &impl Sql, patient: String) -> Result<Owner> {
+pub(super) fn owner(sql: &impl Sql, patient: String) -> Result<Owner> {
     Ok(match head::get(sql, &patient)? {
         Some(head) => head.owner,
         None => Owner { patient, wards: Vec::new() },
     })
 }
 
-fn owners(sql: &impl Sql, patients: impl IntoIterator<Item = String>) -> Result<Vec<Owner>> {
+pub(super) fn owners(sql: &impl Sql, patients: impl IntoIterator<Item = String>) -> Result<Vec<Owner>> {
     patients.into_iter().map(|patient| owner(sql, patient)).collect()
 }
 
@@ -83,6 +84,13 @@ pub fn run(sql: &impl Sql, scope: &Scope, query: &Query) -> Result<Answer> {
         Query::History { kind, id, below, count } => history(sql, scope, *kind, id, *below, *count),
         Query::List { kind, patient, after, count } => {
             list(sql, scope, *kind, patient.as_deref(), after.as_deref(), *count)
+        }
+        Query::Everything { patient, since, kinds, after, count } => {
+            let wanted = whole::Wanted { patient, since: *since, kinds, after: after.as_ref(), count: *count };
+            whole::everything(sql, scope, &wanted)
+        }
+        Query::Log { kind, since, below, count } => {
+            whole::log(sql, scope, &whole::Log { kind: *kind, since: *since, below: *below, count: *count })
         }
         Query::Identified(wanted) => {
             let ids = wanted.iter().map(|(kind, identifier)| identified(sql, *kind, identifier));
@@ -336,6 +344,11 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
             )?;
         }
     }
+    let (in_charts, shares): (&[String], &[_]) = match &change.write {
+        Write::Put { patients, shares, .. } => (patients, shares),
+        Write::Delete => (&[], &[]),
+    };
+    whole::written(sql, now, (kind, id, version), in_charts, shares)?;
     let identifiers: &[Identifier] = match &change.write {
         Write::Put { identifiers, .. } => identifiers,
         Write::Delete => &[],

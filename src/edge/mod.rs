@@ -9,6 +9,7 @@ mod incoming;
 mod platform;
 mod shard;
 mod sql;
+mod sse;
 mod topic;
 
 use std::cell::OnceCell;
@@ -53,14 +54,26 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
             Ok(response) => Ok(response),
             Err(error) => answer(http::failure(&error, false, http::Incoming::path(&request)), true),
         },
+        Reply::Stream(_, head) if !request.wants_body() => answer(head, false),
+        Reply::Stream(subscription, head) => match app.platform.listen(&subscription).await {
+            Ok(socket) => {
+                Ok(sse::respond(socket, subscription.after)?.with_status(head.status).with_headers(headers(&head)?))
+            }
+            Err(error) => answer(http::failure(&error, false, http::Incoming::path(&request)), true),
+        },
     }
 }
 
-fn answer(reply: http::Response, with_body: bool) -> Result<Response> {
+fn headers(reply: &http::Response) -> Result<Headers> {
     let headers = Headers::new();
     for (name, value) in &reply.headers {
         headers.append(name, value)?;
     }
+    Ok(headers)
+}
+
+fn answer(reply: http::Response, with_body: bool) -> Result<Response> {
+    let headers = headers(&reply)?;
     let response = match reply.body {
         body if with_body && !body.is_empty() => Response::ok(body)?,
         _ => Response::empty()?,

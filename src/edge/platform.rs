@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub};
+use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
 
 use super::incoming::EdgeRequest;
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
@@ -50,12 +50,22 @@ impl Edge {
 
     /// Hands the client's socket to the topic's object.
     pub async fn subscribe(&self, request: &EdgeRequest, subscription: &Subscription) -> Result<Response> {
+        self.connect(subscription, request.header("sec-websocket-protocol")).await
+    }
+
+    /// A socket of our own to the topic's object.
+    pub async fn listen(&self, subscription: &Subscription) -> Result<WebSocket> {
+        let response = self.connect(subscription, None).await?;
+        response.websocket().ok_or_else(|| Error::unavailable("the topic does not answer; try again"))
+    }
+
+    async fn connect(&self, subscription: &Subscription, offered: Option<String>) -> Result<Response> {
         let stub = self.stub("TOPICS", &subscription.topic.to_string())?;
         let fault = |error| platform_fault("a socket could not be handed on", error);
         let headers = Headers::new();
         headers.set("upgrade", "websocket").map_err(fault)?;
         headers.set(SUBSCRIPTION, &encode_subscription(subscription)?).map_err(fault)?;
-        if let Some(offered) = request.header("sec-websocket-protocol") {
+        if let Some(offered) = offered {
             headers.set("sec-websocket-protocol", &offered).map_err(fault)?;
         }
         let mut init = RequestInit::new();

@@ -10,9 +10,14 @@ const SECURITY: &str = "Sign in with POST /session. The session is the cookie __
     \"transport\":\"bearer\" a token for the Authorization header. Every request but this one needs it; what it may reach \
     follows from the role of the user and, for a patient, from the patient compartment.";
 
-const INTERACTIONS: &str = r#"[{"code":"read"},{"code":"vread"},{"code":"update"},{"code":"delete"},{"code":"history-instance"},{"code":"create"},{"code":"search-type"}]"#;
+const INTERACTIONS: &str = r#"[{"code":"read"},{"code":"vread"},{"code":"update"},{"code":"delete"},{"code":"history-instance"},{"code":"history-type"},{"code":"create"},{"code":"search-type"}]"#;
 
 const FLAGS: &str = r#""versioning":"versioned-update","readHistory":true,"updateCreate":true,"conditionalCreate":false,"conditionalRead":"not-supported","conditionalUpdate":false,"conditionalDelete":"not-supported","referencePolicy":["literal","logical"]"#;
+
+const OPERATIONS: &str =
+    r#","operation":[{"name":"everything","definition":"http://hl7.org/fhir/OperationDefinition/Patient-everything"}]"#;
+
+const SYSTEM: &str = r#"[{"code":"transaction"},{"code":"batch"},{"code":"history-system"}]"#;
 
 /// The statement as JSON: an instance of FHIR 4.0.1 in JSON with every resource type of R4. `base` is the URL of the FHIR
 /// endpoint (without a slash at the end), `now` the statement's date. All three texts are escaped; one that is empty is left
@@ -42,9 +47,10 @@ pub fn capability_statement(clinic_name: &str, software_version: &str, base: &st
     out.push_str("},\"resource\":[");
     for (index, kind) in ResourceType::all().enumerate() {
         string(&mut out, if index > 0 { ",{\"type\":" } else { "{\"type\":" }, kind.as_str());
-        out.extend([",\"interaction\":", INTERACTIONS, ",", FLAGS, "}"]);
+        let operations = if kind == ResourceType::Patient { OPERATIONS } else { "" };
+        out.extend([",\"interaction\":", INTERACTIONS, ",", FLAGS, operations, "}"]);
     }
-    out.push_str("]}]}");
+    out.extend(["],\"interaction\":", SYSTEM, "}]}"]);
     out
 }
 
@@ -63,7 +69,7 @@ mod tests {
         assert_eq!(statement.str_at(&["implementation", "url"]), Some("https://a.example/fhir"));
         let types: Vec<&str> = statement.strs_at(&["rest", "resource", "type"]).collect();
         assert_eq!(types, ResourceType::all().map(ResourceType::as_str).collect::<Vec<_>>());
-        assert_eq!(statement.strs_at(&["rest", "resource", "interaction", "code"]).count(), 7 * types.len());
+        assert_eq!(statement.strs_at(&["rest", "resource", "interaction", "code"]).count(), 8 * types.len());
         assert!(Resource::parse(capability_statement("", "", "", UnixMillis(0)).as_bytes()).is_ok());
     }
 }

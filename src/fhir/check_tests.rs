@@ -1,7 +1,5 @@
 //! Tests of check.rs: bad input by table, and mutated input that is never echoed.
 
-#![allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "tests")]
-
 use std::borrow::Cow;
 
 use crate::fhir::{Invalid, Issue, Resource};

@@ -1,7 +1,5 @@
 //! Tests of json.rs: what it takes is what serde_json takes, but for names that stand twice, depth and size.
 
-#![allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "tests")]
-
 use super::*;
 
 fn written(text: &str) -> String {

@@ -1,7 +1,5 @@
 //! Tests of resource.rs.
 
-#![allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "tests")]
-
 use super::*;
 
 fn read(json: &str) -> Resource {

@@ -1,10 +1,12 @@
-//! `/channels/{topic}`: listen by WebSocket, or read pages of history; the same cursor and the same verdict.
+//! `/channels/{topic}`: listen by WebSocket or event stream, or read pages of history; the same cursor and the same
+//! verdict.
 
 use super::reply::Reply;
 use super::{Context, Incoming, Platform, Response, Subscription, input};
 use crate::access::{Action, Owner, refused};
 use crate::channel::cursor::Cursor;
 use crate::channel::frame::{self, SUBPROTOCOL};
+use crate::channel::sse::EVENT_STREAM;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Kind, Result};
 
@@ -29,10 +31,7 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic
         Topic::User(user) => drop(caller.may(Action::FollowUser { user })?),
     }
     let parameters = input::parameters(context.request, &["after", "limit"])?;
-    let after = match input::parameter(&parameters, "after") {
-        None => None,
-        Some(text) => Some(Cursor::parse(text).ok_or_else(|| Error::invalid("after", "this is not a cursor"))?),
-    };
+    let after = input::parameter(&parameters, "after").map(|text| cursor("after", text)).transpose()?;
     let limit = input::count(&parameters, "limit", PAGE.0, PAGE.1)?;
 
     let upgrade = context.request.header("upgrade");
@@ -43,9 +42,20 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic
         }
         return Ok(Reply::Subscribe(Subscription { topic, after, user: caller.session.principal.user }));
     }
+    if input::names(context.request, "text/event-stream") {
+        // A browser that comes back to the URL it began with says here how far it got since.
+        let last = context.request.header("last-event-id").filter(|id| !id.is_empty());
+        let after = last.map(|id| cursor("last-event-id", &id)).transpose()?.or(after);
+        let head = Response::empty(200).header("content-type", EVENT_STREAM);
+        return Ok(Reply::Stream(Subscription { topic, after, user: caller.session.principal.user }, head));
+    }
     input::accepts_json(context.request, "application/json")?;
     match context.platform.topic(&topic, TopicRequest::Page { topic: topic.clone(), after, limit }).await? {
         TopicReply::Page(page) => Ok(Reply::Response(Response::json(200, frame::page(&topic, &page)?))),
         TopicReply::Applied(_) => Err(Error::internal("a topic answered something else than was asked")),
     }
+}
+
+fn cursor(field: &'static str, text: &str) -> Result<Cursor> {
+    Cursor::parse(text).ok_or_else(|| Error::invalid(field, "this is not a cursor"))
 }

@@ -7,7 +7,7 @@ use futures_util::join;
 
 use super::reply::{self, Response};
 use super::route::{self, Route};
-use super::{Context, Incoming, Platform, input};
+use super::{Context, Incoming, Platform, everything, input};
 use crate::access::audit::Actor;
 use crate::access::{Action, Owner, Scope, refused};
 use crate::chart::read::{self, Verdict, View, cache_status};
@@ -25,9 +25,9 @@ pub const FHIR_JSON: &str = "application/fhir+json";
 /// What a body here may be called.
 pub const TAKEN: [&str; 2] = [FHIR_JSON, "application/json"];
 /// Records in a page by default, and at most.
-const PAGE: (u64, u64) = (50, 200);
+pub const PAGE: (u64, u64) = (50, 200);
 /// The `Cache-Status` of what is not cached.
-const BYPASS: &str = "Bedside; fwd=bypass";
+pub const BYPASS: &str = "Bedside; fwd=bypass";
 
 /// Answers what a path under `/fhir` means.
 pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, route: Route) -> Result<Response> {
@@ -36,6 +36,8 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, route
         Route::Type(kind) => of_type(context, kind).await,
         Route::Instance(kind, id) => instance(context, kind, &id).await,
         Route::History(kind, id) => history(context, kind, &id).await,
+        Route::Everything(id) => everything::everything(context, &id).await,
+        Route::Log(kind) => everything::log(context, kind).await,
         Route::Version(kind, id, number) => version(context, kind, &id, number).await,
         _ => Err(missing()),
     }
@@ -89,11 +91,13 @@ async fn version<P: Platform, R: Incoming>(
     read(context, kind, id, Some(version)).await
 }
 
-fn reading(kind: ResourceType) -> Action<'static> {
+/// The reading of resources of `kind`.
+pub fn reading(kind: ResourceType) -> Action<'static> {
     Action::ReadRecords { kind: kind.as_str(), shared: is_shared(kind) }
 }
 
-fn missing() -> Error {
+/// The error of a resource that is not there.
+pub fn missing() -> Error {
     Error::new(Kind::NotFound, "there is no such resource")
 }
 
@@ -132,9 +136,7 @@ async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query:
         Answer::Found(found) => Ok(found),
         Answer::Missing => Err(missing()),
         Answer::OutOfReach => Err(refused()),
-        Answer::Several(..) | Answer::Ids(_) => {
-            Err(Error::internal("the clinic's object answered something else than was asked"))
-        }
+        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
     }
 }
 
@@ -211,9 +213,7 @@ async fn several<P: Platform, R>(
         Answer::Several(records, more) => Ok((records, more)),
         Answer::Missing => Err(missing()),
         Answer::OutOfReach => Err(refused()),
-        Answer::Found(_) | Answer::Ids(_) => {
-            Err(Error::internal("the clinic's object answered something else than was asked"))
-        }
+        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
     }
 }
 
@@ -243,10 +243,18 @@ async fn history<P: Platform, R: Incoming>(
     if let Some(last) = records.last().filter(|_| more) {
         links.push(Link { relation: "next", url: url(Some(last.version)).into() });
     }
-    let entries = records.iter().map(|record| HistoryEntry {
-        full_url: path.as_str().into(),
+    let base = context.base();
+    let entries = records.iter().map(|record| history_entry(&base, kind, record));
+    Ok(Response::fhir(200, history_bundle(entries, &links, None)).header("cache-status", BYPASS))
+}
+
+/// A version as the entry of a history.
+pub fn history_entry<'a>(base: &str, kind: ResourceType, record: &'a Record) -> HistoryEntry<'a> {
+    let url = format!("{kind}/{}", record.id);
+    HistoryEntry {
+        full_url: format!("{base}/{url}").into(),
         method: if record.body.is_some() { Method::Put } else { Method::Delete },
-        url: format!("{kind}/{id}").into(),
+        url: url.into(),
         status: match (&record.body, record.created) {
             (None, _) => 204,
             (Some(_), true) => 201,
@@ -255,8 +263,7 @@ async fn history<P: Platform, R: Incoming>(
         version: record.version,
         last_modified: record.updated,
         resource: record.body.as_deref().map(Into::into),
-    });
-    Ok(Response::fhir(200, history_bundle(entries, &links, None)).header("cache-status", BYPASS))
+    }
 }
 
 /// Reads the body as a resource of `kind`. The inner error is a reply with every issue of the body.

@@ -61,13 +61,28 @@ pub fn content_type(request: &impl Incoming, allowed: &[&str]) -> Result<()> {
 /// Refuses a client that takes no JSON: 406.
 pub fn accepts_json(request: &impl Incoming, own: &str) -> Result<()> {
     let Some(accept) = request.header("accept").filter(|accept| !accept.trim().is_empty()) else { return Ok(()) };
-    let taken = accept.split(',').any(|range| {
+    let taken = ranges(&accept)
+        .any(|range| range == own || ["*/*", "application/*", "application/json"].contains(&range.as_str()));
+    if taken {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::NotAcceptable, "nothing here is of the types it asks for").at("accept"))
+    }
+}
+
+/// Whether the client takes the media type `own` and names it: a wildcard does not.
+pub fn names(request: &impl Incoming, own: &str) -> bool {
+    request.header("accept").is_some_and(|accept| ranges(&accept).any(|range| range == own))
+}
+
+/// The media ranges that `accept` takes, without their parameters.
+fn ranges(accept: &str) -> impl Iterator<Item = String> {
+    accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
         let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        !refused && (essence == own || ["*/*", "application/*", "application/json"].contains(&essence.as_str()))
-    });
-    if taken { Ok(()) } else { Err(Error::new(Kind::NotAcceptable, "there is only JSON here").at("accept")) }
+        (!refused).then_some(essence)
+    })
 }
 
 /// The parameters of the query, decoded; only those in `known`, each at most once.

@@ -8,6 +8,7 @@ mod booking;
 mod bundles;
 mod caller;
 mod channels;
+mod everything;
 mod fhir;
 mod input;
 mod leases;
@@ -138,9 +139,13 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::UserWards(id) => users::wards(context, &id).await?,
         Route::System => bundles::handle(context).await?,
         Route::Book => booking::book(context).await?,
-        Route::Metadata | Route::Type(_) | Route::Instance(..) | Route::History(..) | Route::Version(..) => {
-            fhir::handle(context, route).await?
-        }
+        Route::Metadata
+        | Route::Type(_)
+        | Route::Instance(..)
+        | Route::History(..)
+        | Route::Version(..)
+        | Route::Everything(_)
+        | Route::Log(_) => fhir::handle(context, route).await?,
         Route::Lease(name) => leases::handle(context, &name).await?,
         Route::Channel(topic) => return channels::handle(context, topic).await,
     };
@@ -149,6 +154,8 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
 
 #[cfg(test)]
 mod bundles_tests;
+#[cfg(test)]
+mod everything_tests;
 #[cfg(test)]
 mod leases_tests;
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum Reply {
     Response(Response),
     /// A socket to be connected to a topic.
     Subscribe(Subscription),
+    /// An event stream of a topic: this head, then whatever comes.
+    Stream(Subscription, Response),
 }
 
 impl Response {
@@ -67,6 +69,7 @@ impl Reply {
         match self {
             Reply::Response(response) => Reply::Response(response.header("x-request-id", id)),
             Reply::Subscribe(subscription) => Reply::Subscribe(subscription),
+            Reply::Stream(subscription, head) => Reply::Stream(subscription, head.header("x-request-id", id)),
         }
     }
 }

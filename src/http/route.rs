@@ -35,6 +35,10 @@ pub enum Route {
     History(ResourceType, String),
     /// `/fhir/{type}/{id}/_history/{vid}`
     Version(ResourceType, String, u64),
+    /// `/fhir/Patient/{id}/$everything`
+    Everything(String),
+    /// `/fhir/_history`, or `/fhir/{type}/_history`
+    Log(Option<ResourceType>),
     /// `/channels/{topic}`
     Channel(Topic),
     /// `/leases/{name}`
@@ -59,7 +63,12 @@ impl Route {
             Route::System | Route::Book => &["POST"],
             Route::User(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
-            Route::Metadata | Route::History(..) | Route::Version(..) | Route::Channel(_) => &["GET"],
+            Route::Metadata
+            | Route::History(..)
+            | Route::Version(..)
+            | Route::Everything(_)
+            | Route::Log(_)
+            | Route::Channel(_) => &["GET"],
             Route::Instance(..) => &["GET", "PUT", "DELETE"],
         }
     }
@@ -73,7 +82,9 @@ impl Route {
             | Route::Type(_)
             | Route::Instance(..)
             | Route::History(..)
-            | Route::Version(..) => Area::Fhir,
+            | Route::Version(..)
+            | Route::Everything(_)
+            | Route::Log(_) => Area::Fhir,
             _ => Area::Other,
         }
     }
@@ -108,8 +119,11 @@ pub fn find(path: &str) -> Result<Route> {
         ["fhir"] => Ok(Route::System),
         ["fhir", "Appointment", "$book"] => Ok(Route::Book),
         ["fhir", "metadata"] => Ok(Route::Metadata),
+        ["fhir", "_history"] => Ok(Route::Log(None)),
         ["fhir", of] => Ok(Route::Type(kind(of)?)),
+        ["fhir", of, "_history"] => Ok(Route::Log(Some(kind(of)?))),
         ["fhir", of, one] => Ok(Route::Instance(kind(of)?, id(one)?)),
+        ["fhir", "Patient", one, "$everything" | "%24everything"] => Ok(Route::Everything(id(one)?)),
         ["fhir", of, one, "_history"] => Ok(Route::History(kind(of)?, id(one)?)),
         ["fhir", of, one, "_history", version] => {
             let version = version.parse().map_err(|_| nothing())?;
@@ -143,6 +157,11 @@ mod tests {
             ("/fhir/Patient/p.1", Some(Route::Instance(ResourceType::Patient, "p.1".into()))),
             ("/fhir/Patient/p/_history/2", Some(Route::Version(ResourceType::Patient, "p".into(), 2))),
             ("/fhir/Patient/p/_history/x", None),
+            ("/fhir/Patient/_history", Some(Route::Log(Some(ResourceType::Patient)))),
+            ("/fhir/_history", Some(Route::Log(None))),
+            ("/fhir/Patient/p/$everything", Some(Route::Everything("p".into()))),
+            ("/fhir/Patient/p/%24everything", Some(Route::Everything("p".into()))),
+            ("/fhir/Encounter/e/$everything", None),
             ("/fhir/metadata", Some(Route::Metadata)),
             ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
             ("/channels/bed/p", None),

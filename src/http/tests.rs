@@ -88,7 +88,7 @@ pub(super) fn app() -> Here {
 pub(super) fn ask(app: &Here, sent: &Sent) -> Response {
     match block_on(handle(app, sent)) {
         Reply::Response(response) => response,
-        Reply::Subscribe(subscription) => panic!("{subscription:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -460,6 +460,54 @@ fn a_socket_is_granted_to_whom_may_listen() {
     assert_eq!(subscription.after.unwrap().to_string(), "abc:3");
     assert_eq!(ask(&app, &upgrade("bedside.v2")).status, 400);
     assert_eq!(ask(&app, &upgrade("bedside.v1").header("origin", "https://evil.example")).status, 403);
+}
+
+#[test]
+fn an_event_stream_is_granted_to_whom_may_listen() {
+    let (app, token) = ready();
+    patient(&app, &token, "p");
+    let sent = |query: &str, accept: &str| {
+        Sent::new("GET", &format!("/channels/patient/p{query}")).by(&token).header("accept", accept)
+    };
+    let stream = |sent: &Sent| match block_on(handle(&app, sent)) {
+        Reply::Stream(subscription, head) => (subscription.after.map(|after| after.to_string()), head),
+        other => panic!("{other:?}"),
+    };
+    let named = "text/event-stream";
+    let (after, head) = stream(&sent("", named));
+    assert_eq!((after, head.status), (None, 200));
+    assert_eq!(header(&head, "content-type"), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(header(&head, "cache-control"), Some("no-store"));
+    assert_eq!(header(&head, "x-request-id").map(str::len), Some(36));
+    let last = |query, id: &str| sent(query, named).header("last-event-id", id);
+    for (sent, expected) in [
+        (sent("?after=abc:3", "application/json;q=0.5, Text/Event-Stream;q=0.9"), Some("abc:3")),
+        (last("", "abc:5"), Some("abc:5")),
+        (last("?after=abc:3", "abc:5"), Some("abc:5")),
+        (last("?after=abc:3", ""), Some("abc:3")),
+        (last("", ""), None),
+    ] {
+        assert_eq!(stream(&sent).0.as_deref(), expected);
+    }
+    for accept in ["*/*", "text/event-stream;q=0, application/json", "application/json", ""] {
+        let page = ask(&app, &sent("", accept).header("last-event-id", "not a cursor"));
+        assert_eq!(header(&page, "content-type"), Some("application/json; charset=utf-8"), "{accept}");
+    }
+    for (sent, status, field) in [
+        (last("", "rubbish"), 400, "last-event-id"),
+        (last("?after=rubbish", "abc:5"), 400, "after"),
+        (sent("", "text/*"), 406, "accept"),
+    ] {
+        let reply = ask(&app, &sent);
+        assert_eq!((reply.status, text(&value(&reply), "/field")), (status, field.to_owned()));
+    }
+    let socket = sent("", named).header("upgrade", "websocket");
+    assert!(matches!(block_on(handle(&app, &socket)), Reply::Subscribe(_)));
+    let cookieless = Sent::new("GET", "/channels/patient/p").header("accept", named);
+    assert_eq!(ask(&app, &cookieless).status, 401);
+    user(&app, &token, "dora", r#""role":"device""#);
+    let device = Sent::new("GET", "/channels/patient/p").header("accept", named).by(&sign_in(&app, "dora"));
+    assert_eq!(ask(&app, &device).status, 403);
 }
 
 #[test]

@@ -15,6 +15,8 @@ export default class extends WorkerEntrypoint {
       if (request.method === "POST") Object.assign(faults, await request.json());
       return Response.json({ ...faults, captured: captured.length });
     }
+    const topic = new URL(request.url).pathname.match(/^\/sockets\/(.+)$/)?.[1];
+    if (topic) return this.env.TOPICS.get(this.env.TOPICS.idFromName(topic)).fetch("https://object/", { method: "PROPFIND" });
     return new Product(this.ctx, this.env).fetch(request);
   }
 }
@@ -36,6 +38,8 @@ export class Topic extends RealTopic {
   }
 
   async fetch(request) {
+    // How many sockets the object has, for GET /sockets/{topic}.
+    if (request.method === "PROPFIND") return Response.json(this.bindings[0].getWebSockets().length);
     if (request.method !== "POST") return super.fetch(request);
     if (faults.fault) {
       faults.fault = false;
