@@ -1,6 +1,6 @@
 //! Charts: patients' records, and the cache in front of them that is never stale.
 //!
-//! Invariant: a cached view is used only if the generation sealed into it is the one in the patient's head, and every
+//! Invariant: a cached view is used only if the generation it carries is the one in the patient's head, and every
 //! write in the patient's compartment changes the head in the transaction that writes the record. So a read is never older
 //! than the last acknowledged write.
 

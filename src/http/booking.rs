@@ -132,7 +132,7 @@ pub async fn book<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Here, Sent, ask, get, patient, put, ready, sign_in, text, user, value};
+    use super::super::testing::{Here, Sent, ask, get, patient, put, ready, sign_in, text, user, value};
     use super::*;
 
     fn slot(app: &Here, token: &str, id: &str, status: &str) {

@@ -1,6 +1,6 @@
 //! Bundles over a deployment in one process.
 
-use super::tests::{Here, Sent, ask, get, header, patient, put, ready, sign_in, text, user, value};
+use super::testing::{Here, Sent, ask, get, header, patient, put, ready, sign_in, text, user, value};
 use super::*;
 use crate::store::sql::Sql;
 

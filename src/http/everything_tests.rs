@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
-use super::tests::{Here, Sent, ask, get, header, observation, patient, put, ready, sign_in, text, user, value};
+use super::testing::{Here, Sent, ask, get, header, observation, patient, put, ready, sign_in, text, user, value};
 use crate::store::sql::Sql;
 use crate::time::{Clock, Ttl};
 

@@ -1,6 +1,6 @@
 //! `/leases/{name}` over a deployment in one process.
 
-use super::tests::{Here, Sent, ask, get, header, put, ready, sign_in, text, user, value};
+use super::testing::{Here, Sent, ask, get, header, put, ready, sign_in, text, user, value};
 use super::*;
 use crate::store::memory::Fault;
 use crate::time::{Clock, Ttl};

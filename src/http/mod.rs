@@ -159,4 +159,6 @@ mod everything_tests;
 #[cfg(test)]
 mod leases_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
