@@ -31,6 +31,13 @@ impl Close {
             Close::Resume => 4_000,
         }
     }
+
+    /// The reason that goes with the code, for whoever reads a log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Close::Resume => "resume",
+        }
+    }
 }
 
 /// An event on the wire.

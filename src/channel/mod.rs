@@ -6,14 +6,14 @@
 pub mod cursor;
 pub mod frame;
 pub mod log;
+pub mod object;
 pub mod outbox;
+pub mod replay;
 pub mod sse;
 
 use serde::{Deserialize, Serialize};
 
-use self::cursor::Cursor;
-use self::log::Page;
-use self::outbox::Delivery;
+pub use self::object::{TopicReply, TopicRequest};
 
 /// What events are about, and who may follow them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,36 +93,6 @@ impl EventKind {
             EventKind::Appointment => "appointment",
         }
     }
-}
-
-/// What a topic's object can be asked, besides a subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TopicRequest {
-    /// Takes events out of the outbox.
-    Deliver {
-        /// The topic, which the object cannot tell from its own name.
-        topic: Topic,
-        /// What is not acknowledged yet, from its oldest on.
-        delivery: Delivery,
-    },
-    /// Reads history.
-    Page {
-        /// The topic.
-        topic: Topic,
-        /// Where to go on; `None` begins at the oldest event kept.
-        after: Option<Cursor>,
-        /// At most this many events.
-        limit: u64,
-    },
-}
-
-/// What a topic's object answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TopicReply {
-    /// Every event up to this sequence number is in the log.
-    Applied(u64),
-    /// A page of history.
-    Page(Page),
 }
 
 #[cfg(test)]

@@ -108,8 +108,7 @@ impl Outside for Edge {
     }
 
     async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        let is_change = matches!(request, TopicRequest::Deliver { .. });
-        call::ask(&self.stub("TOPICS", &topic.to_string())?, &request, is_change).await
+        call::ask(&self.stub("TOPICS", &topic.to_string())?, &request, request.is_change()).await
     }
 }
 

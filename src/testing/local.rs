@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{DrivenClock, Seeded};
-use crate::channel::{Topic, TopicReply, TopicRequest, log};
+use crate::channel::{Topic, TopicReply, TopicRequest, log, object};
 use crate::clinic::courier::Outside;
 use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
 use crate::config::Retention;
@@ -91,13 +91,8 @@ impl Outside for Local {
             log::prepare(&log, &self.entropy).unwrap();
             log
         });
-        let reply = match request {
-            TopicRequest::Deliver { delivery, .. } => {
-                let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };
-                TopicReply::Applied(log::deliver(&*log, &self.entropy, self.now(), retention, &delivery)?.applied)
-            }
-            TopicRequest::Page { after, limit, .. } => TopicReply::Page(log::page(&*log, after.as_ref(), limit)?),
-        };
+        let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };
+        let reply = object::handle(&*log, &self.entropy, self.now(), retention, &request)?.reply;
         if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }
     }
 }

@@ -1,0 +1,107 @@
+//! The object of one topic: its log, and the sockets that follow it.
+//!
+//! Invariant: a socket is told what it missed and joined to the live events in one turn of the object, without a wait in
+//! between, so that nothing falls between the two.
+
+mod sockets;
+
+use std::cell::Cell;
+
+use worker::{
+    DurableObject, Env, Headers, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+    console_error, durable_object,
+};
+
+use self::sockets::Listener;
+use super::platform::Edge;
+use super::sql::ObjectSql;
+use super::{SUBSCRIPTION, call, decode_subscription, settings};
+use crate::channel::frame::SUBPROTOCOL;
+use crate::channel::{TopicReply, TopicRequest, log, object, replay};
+use crate::config::Retention;
+use crate::error::Error;
+use crate::http::Subscription;
+use crate::time::Clock;
+
+/// A topic.
+#[durable_object]
+pub struct Topic {
+    state: State,
+    sql: ObjectSql,
+    edge: Edge,
+    prepared: Cell<bool>,
+}
+
+impl Topic {
+    fn prepare(&self) -> crate::error::Result<()> {
+        if !self.prepared.get() {
+            log::prepare(&self.sql, &self.edge)?;
+            self.prepared.set(true);
+        }
+        Ok(())
+    }
+
+    fn retention(&self) -> crate::error::Result<Retention> {
+        match settings(self.edge.env()).as_ref() {
+            Ok(config) => Ok(config.retention),
+            Err(_) => Err(Error::unavailable("the settings are incomplete")),
+        }
+    }
+
+    fn handle(&self, request: &TopicRequest) -> crate::error::Result<TopicReply> {
+        self.prepare()?;
+        let done = object::handle(&self.sql, &self.edge, self.edge.now(), self.retention()?, request)?;
+        sockets::send_all(&self.state, done.frames);
+        Ok(done.reply)
+    }
+
+    fn subscribe(&self, subscription: &Subscription, offered: bool) -> crate::error::Result<Response> {
+        self.prepare()?;
+        let fault = |error| super::platform_fault("a socket could not be accepted", error);
+        let pair = WebSocketPair::new().map_err(fault)?;
+        let socket = &pair.server;
+        sockets::accept(&self.state, socket, &Listener { user: subscription.user.clone() })?;
+        let mut send = |frame| sockets::send(socket, frame);
+        if let Some(why) = replay::replay(&self.sql, &subscription.topic, subscription.after.as_ref(), &mut send)? {
+            sockets::close(socket, why)?;
+        }
+        let response = Response::from_websocket(pair.client).map_err(fault)?;
+        let headers = Headers::new();
+        if offered {
+            headers.set("sec-websocket-protocol", SUBPROTOCOL).map_err(fault)?;
+        }
+        Ok(response.with_headers(headers))
+    }
+}
+
+impl DurableObject for Topic {
+    fn new(state: State, env: Env) -> Self {
+        Topic { sql: ObjectSql::of(&state), edge: Edge::new(env), state, prepared: Cell::new(false) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        if let Some(text) = request.headers().get(SUBSCRIPTION)? {
+            let offered = request.headers().has("sec-websocket-protocol")?;
+            let subscribed = decode_subscription(&text).and_then(|subscription| self.subscribe(&subscription, offered));
+            return subscribed.map_err(|error| worker::Error::RustError(error.to_string()));
+        }
+        let answer = call::question(&mut request).await.and_then(|request| self.handle(&request));
+        call::answer(&answer)
+    }
+
+    async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
+        // Acknowledgements are the only frames of a client; nothing depends on them yet.
+        Ok(())
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, code: usize, _reason: String, _clean: bool) -> Result<()> {
+        // The closing handshake is answered; 1005 and 1006 say that no code came and may not be sent (RFC 6455).
+        let code = u16::try_from(code).ok().filter(|code| !(1_004..=1_006).contains(code));
+        socket.close(code, Some(""))
+    }
+
+    async fn websocket_error(&self, _socket: WebSocket, error: worker::Error) -> Result<()> {
+        console_error!("a socket broke: {error}");
+        Ok(())
+    }
+}
