@@ -9,6 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::time::Ttl;
 
+pub mod stores;
+
 /// The settings of one deployment.
 #[derive(Clone)]
 pub struct Config {
@@ -26,6 +28,8 @@ pub struct Config {
     pub cache_ttl: Ttl,
     /// The events of a topic are kept this long.
     pub retention: Retention,
+    /// Which backend keeps what.
+    pub stores: stores::Stores,
 }
 
 /// How long a topic keeps its events; what is older in either sense is trimmed, and the gap announced.
@@ -116,6 +120,7 @@ impl Config {
             session_absolute: Ttl::from_mins(absolute),
             cache_ttl: Ttl::from_secs(cache),
             retention: Retention { age: Ttl::from_mins(hours.saturating_mul(60)), count },
+            stores: read.stores(),
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
     }

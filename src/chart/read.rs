@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::store::{Condition, Entry, Op, Shard};
+use crate::store::Shard;
+use crate::store::bytes::{Cached, Name};
 use crate::time::{Ttl, UnixMillis};
 
 /// A cached view of a patient's record.
@@ -22,24 +23,15 @@ pub struct View {
     pub body: String,
 }
 
-/// Where the views of `patient` are kept.
-pub fn shard(patient: &str) -> Shard {
-    Shard::of(&format!("patient/{patient}"))
+/// The name of the entry of the Patient resource itself.
+pub fn name(patient: &str) -> Name {
+    Name { shard: Shard::of(&format!("patient/{patient}")), key: format!("chart/Patient/{patient}") }
 }
 
-fn key(patient: &str) -> String {
-    format!("chart/Patient/{patient}")
-}
-
-/// Reads the entry of the Patient resource itself.
-pub fn get(patient: &str) -> Vec<Op> {
-    vec![Op::get(key(patient))]
-}
-
-/// Writes it, for `ttl` from `now` on.
-pub fn put(patient: &str, view: &View, now: UnixMillis, ttl: Ttl) -> Result<Vec<Op>> {
+/// The entry of `view`, for `ttl` from `now` on.
+pub fn entry(view: &View, now: UnixMillis, ttl: Ttl) -> Result<Cached> {
     let value = postcard::to_allocvec(view).map_err(|_| Error::internal("a view could not be written"))?;
-    Ok(vec![Op::Put { key: key(patient), value, condition: Condition::Always, expires: Some(now.plus(ttl)) }])
+    Ok(Cached { value, expires: now.plus(ttl) })
 }
 
 /// What the cache had for a read.
@@ -54,14 +46,14 @@ pub enum Verdict {
 }
 
 /// Judges `entry` against the head's `generation` at `now`.
-pub fn judge(entry: Option<Entry>, generation: &str, now: UnixMillis) -> Verdict {
+pub fn judge(entry: Option<Cached>, generation: &str, now: UnixMillis) -> Verdict {
     let Some(entry) = entry else { return Verdict::Absent };
     // An entry that an earlier version of the program wrote is no error: it is read again from the record.
     let Ok(view) = postcard::from_bytes::<View>(&entry.value) else { return Verdict::Absent };
     if view.generation != generation {
         return Verdict::Changed;
     }
-    Verdict::Hit(view, entry.expires.map_or(Ttl(0), |at| now.until(at)))
+    Verdict::Hit(view, now.until(entry.expires))
 }
 
 /// The `Cache-Status` header (RFC 9211) of a read that went through the cache.
@@ -82,14 +74,13 @@ mod tests {
     fn only_the_heads_generation_hits() {
         let view = View { generation: "g1".into(), version: 1, updated: UnixMillis(5), body: "{}".into() };
         let now = UnixMillis(1_000);
-        let Some(Op::Put { value, expires, .. }) = put("p", &view, now, Ttl(90_500)).unwrap().pop() else { panic!() };
-        let entry = Some(Entry { version: 1, value, expires });
+        let entry = Some(entry(&view, now, Ttl(90_500)).unwrap());
         let hit = judge(entry.clone(), "g1", UnixMillis(1_500));
         assert_eq!(hit, Verdict::Hit(view, Ttl(90_000)));
         assert_eq!(cache_status(&hit, false), "Bedside; hit; ttl=90");
         assert_eq!(cache_status(&judge(entry, "g2", now), true), "Bedside; fwd=miss; detail=changed; stored");
         assert_eq!(cache_status(&judge(None, "g2", now), true), "Bedside; fwd=uri-miss; stored");
-        let rubbish = Some(Entry { version: 1, value: vec![255; 3], expires: None });
+        let rubbish = Some(Cached { value: vec![255; 3], expires: now });
         assert_eq!(judge(rubbish, "g2", now), Verdict::Absent);
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::js_sys::Uint8Array;
-use worker::{Delay, Method, Request, RequestInit, Response, Stub, console_error};
+use worker::{Delay, Env, Method, Request, RequestInit, Response, Stub, console_error};
 
 use crate::error::{Error, Result};
 
@@ -31,6 +31,13 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         }
         _ => Err(Error::unavailable("the program is being replaced; try again")),
     }
+}
+
+/// The object that `binding` has under `name`.
+pub fn stub(env: &Env, binding: &str, name: &str) -> Result<Stub> {
+    env.durable_object(binding)
+        .and_then(|namespace| namespace.id_from_name(name)?.get_stub())
+        .map_err(|error| super::platform_fault("a binding to an object is missing", error))
 }
 
 /// Asks the object behind `stub`. `is_change` says whether a lost answer leaves it open what happened.

@@ -6,13 +6,13 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
 
 use super::incoming::EdgeRequest;
+use super::keep::Objects;
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::courier::Outside;
 use crate::clinic::{Clinic, ClinicReply, ClinicRequest};
 use crate::error::{Error, Result};
 use crate::http::{Incoming, Platform, Subscription};
-use crate::store::{Applied, Op, Shard, Store};
 use crate::time::{Clock, Entropy, UnixMillis};
 
 #[wasm_bindgen]
@@ -28,12 +28,14 @@ const CLINIC: &str = "clinic";
 #[derive(Clone)]
 pub struct Edge {
     env: Rc<Env>,
+    objects: Objects,
 }
 
 impl Edge {
     /// The platform behind these bindings.
     pub fn new(env: Env) -> Edge {
-        Edge { env: Rc::new(env) }
+        let env = Rc::new(env);
+        Edge { objects: Objects::new(&env), env }
     }
 
     /// The bindings.
@@ -42,10 +44,7 @@ impl Edge {
     }
 
     fn stub(&self, binding: &str, name: &str) -> Result<Stub> {
-        self.env
-            .durable_object(binding)
-            .and_then(|namespace| namespace.id_from_name(name)?.get_stub())
-            .map_err(|error| platform_fault("a binding to an object is missing", error))
+        call::stub(&self.env, binding, name)
     }
 
     /// Hands the client's socket to the topic's object.
@@ -93,18 +92,21 @@ impl Clinic for Edge {
     }
 }
 
-impl Store for Edge {
-    async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
-        let is_change = batch.iter().any(|op| matches!(op, Op::Put { .. } | Op::Delete { .. }));
-        call::ask(&self.stub("SHARDS", &shard.name())?, &batch, is_change).await
-    }
-}
-
 impl Outside for Edge {
-    type Store = Edge;
+    type Sessions = Objects;
+    type Leases = Objects;
+    type Cache = Objects;
 
-    fn store(&self) -> &Edge {
-        self
+    fn sessions(&self) -> &Objects {
+        &self.objects
+    }
+
+    fn leases(&self) -> &Objects {
+        &self.objects
+    }
+
+    fn cache(&self) -> &Objects {
+        &self.objects
     }
 
     async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {

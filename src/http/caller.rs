@@ -57,7 +57,7 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
     pub async fn caller_quietly(&self) -> Result<Caller> {
         let token = token(self.request).ok_or_else(signed_out)?;
         let (secret, now) = (&self.config.session_key, self.platform.now());
-        let session = session::check(self.platform.store(), secret, self.lifetimes(), now, &token).await?;
+        let session = session::check(self.platform.sessions(), secret, self.lifetimes(), now, &token).await?;
         Ok(Caller { session, token })
     }
 
@@ -73,7 +73,7 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
     /// The caller, once the idle clock has been moved if that is due.
     pub async fn touched(&self, caller: Caller) -> Result<Caller> {
         let now = self.platform.now();
-        let session = session::touch(self.platform.store(), self.lifetimes(), now, caller.session).await?;
+        let session = session::touch(self.platform.sessions(), self.lifetimes(), now, caller.session).await?;
         Ok(Caller { session, ..caller })
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: a Patient is read through the cache and never older than the last acknowledged write; everything else is
 //! read where it is kept. A body is checked whole before anything is written.
 
+use std::slice;
+
 use futures_util::join;
 
 use super::reply::{self, Response};
@@ -17,7 +19,7 @@ use crate::fhir::{
     HistoryEntry, Link, Method, Resource, ResourceType, SearchEntry, SearchMode, capability_statement, history_bundle,
     is_shared, searchset,
 };
-use crate::store::Store;
+use crate::store::bytes::Bytes;
 use crate::time::UnixMillis;
 
 /// FHIR JSON, without parameters.
@@ -141,10 +143,9 @@ async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query:
 }
 
 async fn read_patient<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str) -> Result<Response> {
-    let store = context.platform.store();
+    let (cache, name) = (context.platform.cache(), read::name(id));
     // One wave: who is asking, how new the record is, and what the cache has of it.
-    let (caller, head, entry) =
-        join!(context.caller(), context.platform.head(id), store.apply(read::shard(id), read::get(id)));
+    let (caller, head, entry) = join!(context.caller(), context.platform.head(id), cache.read(slice::from_ref(&name)));
     let scope = caller?.may(reading(ResourceType::Patient))?;
     let head = head?;
     let unknown = Owner { patient: id.to_owned(), wards: Vec::new() };
@@ -153,7 +154,7 @@ async fn read_patient<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id:
     }
     let head = head.ok_or_else(missing)?;
     // A cache that does not answer costs time and nothing else.
-    let entry = entry.ok().and_then(|applied| applied.entries().next().flatten());
+    let entry = entry.ok().and_then(|found| found.into_iter().next().flatten());
     let verdict = read::judge(entry, &head.generation, context.platform.now());
     if let Verdict::Hit(view, _) = &verdict {
         let status = cache_status(&verdict, false);
@@ -164,8 +165,8 @@ async fn read_patient<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id:
     let mut stored = false;
     if let (Some(body), Some(generation)) = (&record.body, generation) {
         let view = View { generation, version: record.version, updated: record.updated, body: body.clone() };
-        let put = read::put(id, &view, context.platform.now(), context.config.cache_ttl)?;
-        stored = store.apply(read::shard(id), put).await.is_ok();
+        let entry = read::entry(&view, context.platform.now(), context.config.cache_ttl)?;
+        stored = cache.write(vec![(name, entry)]).await.is_ok();
     }
     let status = cache_status(&verdict, stored);
     Ok(shown(context.request, record.version, record.updated, record.body, &status))

@@ -92,7 +92,7 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, name:
             let fence = input::parameter(&parameters, "fence").ok_or_else(missing)?.parse();
             let fence = fence.map_err(|_| Error::invalid("fence", "this must be a whole number"))?;
             let user = &caller.session.principal.user;
-            lease::revoke(context.platform.store(), name, user, fence).await?.map_err(lost)?;
+            lease::revoke(context.platform.leases(), name, user, fence).await?.map_err(lost)?;
             Ok(Response::empty(204))
         }
         _ => look_up(context, name, &caller).await,
@@ -113,7 +113,7 @@ async fn grant<P: Platform, R: Incoming>(
     let ttl = wanted.ttl_seconds.map_or(Ok(lease::USUAL), lease::ttl)?;
     let now = context.platform.now();
     let holder = &caller.session.principal;
-    match lease::grant(context.platform.store(), now, name, holder, &request_id, ttl).await? {
+    match lease::grant(context.platform.leases(), now, name, holder, &request_id, ttl).await? {
         Granted::New(lease) => shown(201, name, &lease),
         Granted::Again(lease) => shown(200, name, &lease),
         Granted::Held { holder, expires } => Ok(held(context.request.path(), now, holder, expires)),
@@ -128,7 +128,7 @@ async fn renew<P: Platform, R: Incoming>(
     let renewal: Renewal = input::json(context.request).await?;
     let ttl = renewal.ttl_seconds.map(lease::ttl).transpose()?;
     let (now, user) = (context.platform.now(), &caller.session.principal.user);
-    let renewed = lease::renew(context.platform.store(), now, name, user, renewal.fence, ttl).await?;
+    let renewed = lease::renew(context.platform.leases(), now, name, user, renewal.fence, ttl).await?;
     shown(200, name, &renewed.map_err(lost)?)
 }
 
@@ -137,7 +137,7 @@ async fn look_up<P: Platform, R: Incoming>(
     name: &LeaseName,
     caller: &Caller,
 ) -> Result<Response> {
-    let found = lease::look_up(context.platform.store(), name).await?;
+    let found = lease::look_up(context.platform.leases(), name).await?;
     let principal = &caller.session.principal;
     let sees_fence = |lease: &&Lease| principal.role == Role::Admin || lease.user == principal.user;
     let body = LookUpBody {

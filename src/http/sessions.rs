@@ -104,7 +104,7 @@ async fn sign_in<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resul
         };
         let token = Token::mint(context.platform, &standing.principal.user);
         let opened = session::open(
-            context.platform.store(),
+            context.platform.sessions(),
             &context.config.session_key,
             context.lifetimes(),
             context.platform.now(),
@@ -148,7 +148,7 @@ async fn judge<P: Platform, R: Incoming>(
 
 async fn sign_out<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
     let Caller { session, token } = context.caller_quietly().await?;
-    session::close(context.platform.store(), &context.config.session_key, &token).await?;
+    session::close(context.platform.sessions(), &context.config.session_key, &token).await?;
     let actor = Actor { user: session.principal.user, request: context.id.clone() };
     context.platform.ask(ClinicRequest::SignedOut { actor }).await?;
     Ok(Response::empty(204).header("set-cookie", cookie("", 0)))

@@ -252,7 +252,7 @@ async fn apply<P: Platform, R: Incoming>(
     let request = ClinicRequest::ChangeAccount { id: id.to_owned(), change, actor };
     let account = context.platform.change(request).await?;
     let standing = Standing::from(&account);
-    session::project(context.platform.store(), &standing).await.map_err(|_| {
+    session::project(context.platform.sessions(), &standing).await.map_err(|_| {
         Error::unavailable(
             "the change is recorded and not yet in force for open sessions; it will be, or send it again",
         )

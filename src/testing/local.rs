@@ -75,9 +75,19 @@ impl Clinic for Local {
 }
 
 impl Outside for Local {
-    type Store = Memory<DrivenClock>;
+    type Sessions = Memory<DrivenClock>;
+    type Leases = Memory<DrivenClock>;
+    type Cache = Memory<DrivenClock>;
 
-    fn store(&self) -> &Self::Store {
+    fn sessions(&self) -> &Self::Sessions {
+        &self.store
+    }
+
+    fn leases(&self) -> &Self::Leases {
+        &self.store
+    }
+
+    fn cache(&self) -> &Self::Cache {
         &self.store
     }
 
