@@ -147,10 +147,23 @@ fn trim(sql: &impl Sql, now: UnixMillis, retention: Retention, newest: u64) -> R
     sql.exec("DELETE FROM log WHERE offset <= ?1", &[newest.saturating_sub(retention.count).into()])?;
     // The inner query walks from the oldest row to the first fresh one, so that its cost is what is trimmed.
     sql.exec(
-        "DELETE FROM log WHERE offset < coalesce((SELECT offset FROM log WHERE received > ?1 ORDER BY offset LIMIT 1), 0)",
-        &[now.0.saturating_sub(retention.age.0).into()],
+        "DELETE FROM log WHERE offset < \
+         coalesce((SELECT offset FROM log WHERE received > ?1 ORDER BY offset LIMIT 1), ?2)",
+        &[now.0.saturating_sub(retention.age.0).into(), newest.saturating_add(1).into()],
     )?;
     Ok(())
+}
+
+/// Trims what is too old at `now` though nothing new came. Gives when the oldest event that is left will be.
+pub fn expire(sql: &impl Sql, now: UnixMillis, retention: Retention) -> Result<Option<UnixMillis>> {
+    let oldest = || -> Result<Option<UnixMillis>> {
+        let row = sql.first("SELECT received FROM log ORDER BY offset LIMIT 1", &[])?;
+        Ok(row.map(|mut row| row.instant()).transpose()?.map(|received| received.plus(retention.age)))
+    };
+    if oldest()?.is_some_and(|due| due <= now) {
+        sql.transaction(|| trim(sql, now, retention, state(sql)?.newest))?;
+    }
+    oldest()
 }
 
 /// The events after `after` (from the oldest kept where `None`), at most `limit`.

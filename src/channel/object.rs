@@ -1,6 +1,7 @@
 //! The object of one topic as a transition: a request and its log give an answer and the frames for everybody who listens.
 //!
-//! Invariant: what is to be said to the listeners is in the log when this returns it. No I/O is here: the shell sends.
+//! Invariant: what is to be said to the listeners is in the log when this returns it. No I/O is here: the shell sends, and
+//! has its alarm ring for what is on the [`agenda`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,12 @@ use super::log::{self, Page};
 use super::outbox::Delivery;
 use crate::config::Retention;
 use crate::error::Result;
+use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
+
+/// On the agenda: the oldest events are past their time, though nothing new has come that would push them out.
+const EXPIRE: &str = "expire";
 
 /// What a topic's object can be asked, besides a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,21 @@ pub struct Done {
     pub frames: Vec<String>,
 }
 
+/// Makes the tables where they are not there yet.
+pub fn prepare(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
+    agenda::prepare(sql)?;
+    log::prepare(sql, entropy)
+}
+
+/// Does what is due at `now`.
+pub fn wake(sql: &impl Sql, now: UnixMillis, retention: Retention, what: &str) -> Result<()> {
+    match what {
+        EXPIRE => agenda::set(sql, EXPIRE, log::expire(sql, now, retention)?),
+        // Put there by a version of the program that knew more.
+        _ => agenda::set(sql, what, None),
+    }
+}
+
 /// Answers `request` at `now`.
 pub fn handle(
     sql: &impl Sql,
@@ -78,6 +98,7 @@ pub fn handle(
                     frames.push(frame::frame(&Frame::Gap(frame::gap(topic, &extent.before_oldest())))?);
                 }
                 if !done.fresh.is_empty() {
+                    agenda::by(sql, EXPIRE, now.plus(retention.age))?;
                     frames.push(frame::events(&extent.epoch, &done.fresh)?);
                 }
             }
@@ -87,5 +108,41 @@ pub fn handle(
             let reply = TopicReply::Page(log::page(sql, after.as_ref(), *limit)?);
             Ok(Done { reply, frames: Vec::new() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::outbox::Event;
+    use crate::store::sqlite::Sqlite;
+    use crate::testing::Seeded;
+    use crate::time::Ttl;
+
+    #[test]
+    fn a_quiet_topic_lets_go_of_what_is_too_old() {
+        let (sql, random) = (Sqlite::open(), Seeded::new(3));
+        prepare(&sql, &random).unwrap();
+        let retention = Retention { age: Ttl(1_000), count: 100 };
+        let topic = Topic::Patient("p".into());
+        let deliver = |seq: u64, now: u64| {
+            let event = Event { id: seq.to_string(), kind: "x".into(), at: UnixMillis(now), data: "1".into() };
+            let delivery = Delivery { first: seq, events: vec![event] };
+            let request = TopicRequest::Deliver { topic: topic.clone(), delivery };
+            handle(&sql, &random, UnixMillis(now), retention, &request).unwrap();
+        };
+        let kept = || log::page(&sql, None, 10).unwrap().events.len();
+        let wake = |now: u64| {
+            wake(&sql, UnixMillis(now), retention, EXPIRE).unwrap();
+            (kept(), agenda::next(&sql).unwrap())
+        };
+        deliver(1, 10_000);
+        deliver(2, 10_400);
+        assert_eq!(agenda::next(&sql).unwrap(), Some(UnixMillis(11_000)));
+        assert_eq!(wake(10_999), (2, Some(UnixMillis(11_000))));
+        assert_eq!(wake(11_000), (1, Some(UnixMillis(11_400))));
+        assert_eq!(wake(11_400), (0, None));
+        let extent = log::extent(&sql).unwrap();
+        assert_eq!((extent.oldest, extent.newest), (3, 2), "offsets go on where they were");
     }
 }

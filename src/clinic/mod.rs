@@ -19,6 +19,7 @@ use crate::chart::records::{Answer, Batch, Committed, Query};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing};
 use crate::session::roster::{self, Credential};
+use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
 
@@ -143,6 +144,7 @@ pub enum ClinicReply {
 
 /// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
+    agenda::prepare(sql)?;
     chart::prepare(sql)?;
     roster::prepare(sql)?;
     outbox::prepare(sql)?;

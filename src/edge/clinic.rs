@@ -5,20 +5,22 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use worker::{DurableObject, Env, Request, Response, Result, State, console_error, durable_object};
 
+use super::alarm::Alarm;
 use super::call;
 use super::platform::Edge;
 use super::sql::ObjectSql;
 use crate::clinic::courier::{self, Courier};
 use crate::clinic::{self, ClinicRequest};
-use crate::error::Error;
-use crate::time::Clock;
+use crate::store::agenda;
+use crate::time::{Clock, Ttl};
 
-/// How long after a commit the alarm looks whether all of it arrived.
-const SWEEP: Duration = Duration::from_millis(1_500);
+/// On the agenda: the courier looks whether all that is owed arrived.
+const SWEEP: &str = "sweep";
+/// How long after a commit the first sweep comes.
+const SWEEP_AFTER: Ttl = Ttl(1_500);
 /// After a vain sweep the next one comes twice as late, at most 2^5 times as late as the first.
 const DOUBLINGS: u32 = 5;
 
@@ -34,8 +36,7 @@ struct Inner {
     edge: Edge,
     courier: Courier,
     prepared: Cell<bool>,
-    /// Whether an alarm is known to be set.
-    armed: Cell<bool>,
+    alarm: Alarm,
     /// Sweeps in a row after which something was still owed.
     vain: Cell<u32>,
 }
@@ -49,16 +50,11 @@ impl Inner {
         Ok(())
     }
 
-    async fn arm(&self, after: Duration) -> crate::error::Result<()> {
-        if self.armed.replace(true) {
-            return Ok(());
-        }
-        let set = self.state.storage().set_alarm(after).await;
-        set.map_err(|error| {
-            self.armed.set(false);
-            console_error!("the alarm could not be set: {error}");
-            Error::unavailable("nothing was written, because its delivery could not be made sure of; try again")
-        })
+    /// Makes sure of a sweep, before something is committed that has to be brought elsewhere.
+    async fn arm(&self) -> crate::error::Result<()> {
+        self.prepare()?;
+        agenda::by(&self.sql, SWEEP, self.edge.now().plus(SWEEP_AFTER))?;
+        self.alarm.keep(&self.state, &self.sql).await
     }
 
     async fn bring(&self) -> bool {
@@ -70,6 +66,39 @@ impl Inner {
             }
         }
     }
+
+    /// The sweep that is due.
+    async fn sweep(&self) -> crate::error::Result<()> {
+        if !courier::owes(&self.sql)? {
+            self.vain.set(0);
+            return agenda::set(&self.sql, SWEEP, None);
+        }
+        // The next one is sure before this one tries, and what is committed meanwhile can bring it forward.
+        let vain = self.vain.get();
+        self.vain.set(vain.saturating_add(1).min(DOUBLINGS));
+        let after = Ttl(SWEEP_AFTER.0.saturating_mul(2_u64.saturating_pow(vain)));
+        agenda::set(&self.sql, SWEEP, Some(self.edge.now().plus(after)))?;
+        self.alarm.keep(&self.state, &self.sql).await?;
+        if self.bring().await {
+            self.vain.set(0);
+        }
+        Ok(())
+    }
+
+    /// Does what is due.
+    async fn wake(&self) -> crate::error::Result<()> {
+        self.prepare()?;
+        let due = self.alarm.rang(&self.sql, self.edge.now(), SWEEP_AFTER)?;
+        self.alarm.keep(&self.state, &self.sql).await?;
+        for what in due {
+            match what.as_str() {
+                SWEEP => self.sweep().await?,
+                // Put there by a version of the program that knew more.
+                _ => agenda::set(&self.sql, &what, None)?,
+            }
+        }
+        self.alarm.keep(&self.state, &self.sql).await
+    }
 }
 
 impl DurableObject for Clinic {
@@ -80,7 +109,7 @@ impl DurableObject for Clinic {
             state,
             courier: Courier::default(),
             prepared: Cell::new(false),
-            armed: Cell::new(false),
+            alarm: Alarm::default(),
             vain: Cell::new(0),
         };
         Clinic { inner: Rc::new(inner) }
@@ -90,7 +119,7 @@ impl DurableObject for Clinic {
         let inner = &self.inner;
         let asked: crate::error::Result<ClinicRequest> = call::question(&mut request).await;
         let owes = asked.as_ref().is_ok_and(ClinicRequest::may_owe);
-        let armed = if owes { inner.arm(SWEEP).await } else { Ok(()) };
+        let armed = if owes { inner.arm().await } else { Ok(()) };
         let answer = armed
             .and_then(|()| inner.prepare())
             .and(asked)
@@ -105,21 +134,7 @@ impl DurableObject for Clinic {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        let inner = &self.inner;
-        inner.armed.set(false);
-        let failed = |error: Error| worker::Error::RustError(error.to_string());
-        inner.prepare().map_err(failed)?;
-        if !courier::owes(&inner.sql).map_err(failed)? {
-            inner.vain.set(0);
-            return Response::empty();
-        }
-        // The next alarm is set before this one tries: the platform repeats an alarm that fails only a few times.
-        let vain = inner.vain.get();
-        inner.vain.set(vain.saturating_add(1).min(DOUBLINGS));
-        inner.arm(SWEEP.saturating_mul(2_u32.saturating_pow(vain))).await.map_err(failed)?;
-        if inner.bring().await {
-            inner.vain.set(0);
-        }
+        self.inner.wake().await.map_err(|error| worker::Error::RustError(error.to_string()))?;
         Response::empty()
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: nothing is decided here. What is stored, who may see it and what is answered is decided by the modules that
 //! native tests drive; this folder decodes, calls, applies and encodes.
 
+mod alarm;
 mod call;
 mod clinic;
 mod incoming;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Result;
 use crate::time::UnixMillis;
 
+pub mod agenda;
 pub mod bytes;
 #[cfg(test)]
 mod conformance;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{DrivenClock, Seeded};
-use crate::channel::{Topic, TopicReply, TopicRequest, log, object};
+use crate::channel::{Topic, TopicReply, TopicRequest, object};
 use crate::clinic::courier::Outside;
 use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
 use crate::config::Retention;
@@ -98,7 +98,7 @@ impl Outside for Local {
         let mut topics = self.topics.borrow_mut();
         let log = topics.entry(topic.clone()).or_insert_with(|| {
             let log = Sqlite::open();
-            log::prepare(&log, &self.entropy).unwrap();
+            object::prepare(&log, &self.entropy).unwrap();
             log
         });
         let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };

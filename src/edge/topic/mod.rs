@@ -13,15 +13,19 @@ use worker::{
 };
 
 use self::sockets::Listener;
+use super::alarm::Alarm;
 use super::platform::Edge;
 use super::sql::ObjectSql;
 use super::{SUBSCRIPTION, call, decode_subscription, settings};
 use crate::channel::frame::SUBPROTOCOL;
-use crate::channel::{TopicReply, TopicRequest, log, object, replay};
+use crate::channel::{TopicReply, TopicRequest, object, replay};
 use crate::config::Retention;
 use crate::error::Error;
 use crate::http::Subscription;
-use crate::time::Clock;
+use crate::time::{Clock, Ttl};
+
+/// What is due and fails is due again after this.
+const RETRY: Ttl = Ttl::from_secs(1);
 
 /// A topic.
 #[durable_object]
@@ -30,12 +34,13 @@ pub struct Topic {
     sql: ObjectSql,
     edge: Edge,
     prepared: Cell<bool>,
+    alarm: Alarm,
 }
 
 impl Topic {
     fn prepare(&self) -> crate::error::Result<()> {
         if !self.prepared.get() {
-            log::prepare(&self.sql, &self.edge)?;
+            object::prepare(&self.sql, &self.edge)?;
             self.prepared.set(true);
         }
         Ok(())
@@ -48,11 +53,23 @@ impl Topic {
         }
     }
 
-    fn handle(&self, request: &TopicRequest) -> crate::error::Result<TopicReply> {
+    async fn handle(&self, request: &TopicRequest) -> crate::error::Result<TopicReply> {
         self.prepare()?;
         let done = object::handle(&self.sql, &self.edge, self.edge.now(), self.retention()?, request)?;
         sockets::send_all(&self.state, done.frames);
+        self.alarm.keep(&self.state, &self.sql).await?;
         Ok(done.reply)
+    }
+
+    /// Does what is due.
+    async fn wake(&self) -> crate::error::Result<()> {
+        self.prepare()?;
+        let due = self.alarm.rang(&self.sql, self.edge.now(), RETRY)?;
+        self.alarm.keep(&self.state, &self.sql).await?;
+        for what in due {
+            object::wake(&self.sql, self.edge.now(), self.retention()?, &what)?;
+        }
+        self.alarm.keep(&self.state, &self.sql).await
     }
 
     fn subscribe(&self, subscription: &Subscription, offered: bool) -> crate::error::Result<Response> {
@@ -76,7 +93,13 @@ impl Topic {
 
 impl DurableObject for Topic {
     fn new(state: State, env: Env) -> Self {
-        Topic { sql: ObjectSql::of(&state), edge: Edge::new(env), state, prepared: Cell::new(false) }
+        Topic {
+            sql: ObjectSql::of(&state),
+            edge: Edge::new(env),
+            state,
+            prepared: Cell::new(false),
+            alarm: Alarm::default(),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -85,8 +108,16 @@ impl DurableObject for Topic {
             let subscribed = decode_subscription(&text).and_then(|subscription| self.subscribe(&subscription, offered));
             return subscribed.map_err(|error| worker::Error::RustError(error.to_string()));
         }
-        let answer = call::question(&mut request).await.and_then(|request| self.handle(&request));
+        let answer = match call::question(&mut request).await {
+            Ok(request) => self.handle(&request).await,
+            Err(error) => Err(error),
+        };
         call::answer(&answer)
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.wake().await.map_err(|error| worker::Error::RustError(error.to_string()))?;
+        Response::empty()
     }
 
     async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
