@@ -8,17 +8,16 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use worker::js_sys::Uint8Array;
-use worker::{Delay, Env, Method, Request, RequestInit, Response, Stub, console_error};
+use wasm_bindgen::JsValue;
+use worker::{Delay, Request, Response, console_error};
 
+use super::boundary::{Asked, Keeper, Outcome};
 use crate::error::{Error, Result};
 
 /// The longest that a caller waits for an object.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Goes before every message: objects and Workers of two versions meet for a moment when a deployment is replaced.
 const FORMAT: u8 = 1;
-/// The URL of every call; objects do not look at it.
-const URL: &str = "https://object/";
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     postcard::to_extend(value, vec![FORMAT]).map_err(|_| Error::internal("a message to an object could not be written"))
@@ -33,54 +32,62 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
-/// The object that `binding` has under `name`.
-pub fn stub(env: &Env, binding: &str, name: &str) -> Result<Stub> {
-    env.durable_object(binding)
-        .and_then(|namespace| namespace.id_from_name(name)?.get_stub())
-        .map_err(|error| super::platform_fault("a binding to an object is missing", error))
+fn lost(is_change: bool) -> Error {
+    if is_change { Error::outcome_unknown() } else { Error::unavailable("an object does not answer; try again") }
 }
 
-/// Asks the object behind `stub`. `is_change` says whether a lost answer leaves it open what happened.
-pub async fn ask<Q: Serialize, A: DeserializeOwned>(stub: &Stub, request: &Q, is_change: bool) -> Result<A> {
-    let body = Uint8Array::from(encode(request)?.as_slice());
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(body.into()));
-    let message = Request::new_with_init(URL, &init)
-        .map_err(|error| super::platform_fault("a message to an object could not be made", error))?;
-    let exchange = async {
-        let mut response = stub.fetch_with_request(message).await?;
-        response.bytes().await
-    };
-    let bytes = within_deadline(exchange, is_change).await?;
-    decode::<Result<A>>(&bytes)?
+fn late(is_change: bool) -> Error {
+    console_error!("an object gave no answer within {} s", DEADLINE.as_secs());
+    lost(is_change)
+}
+
+/// Asks the object `name` of `binding`. `is_change` says whether a lost answer leaves it open what happened.
+pub async fn ask<Q: Serialize, A: DeserializeOwned>(
+    env: &JsValue,
+    (binding, name): (&str, &str),
+    keeper: Keeper,
+    request: &Q,
+    is_change: bool,
+) -> Result<A> {
+    match Asked::new(env, binding, name, &encode(request)?, keeper).await {
+        Outcome::Answer(bytes) => decode::<Result<A>>(&bytes)?,
+        Outcome::Failed(error) => {
+            console_error!("an object failed: {error}");
+            Err(lost(is_change))
+        }
+        Outcome::Late => Err(late(is_change)),
+    }
 }
 
 /// Waits for `exchange`, at most [`DEADLINE`].
 pub async fn within_deadline<T>(exchange: impl Future<Output = worker::Result<T>>, is_change: bool) -> Result<T> {
-    let lost = || {
-        if is_change { Error::outcome_unknown() } else { Error::unavailable("an object does not answer; try again") }
-    };
     match select(std::pin::pin!(exchange), Delay::from(DEADLINE)).await {
         Either::Left((Ok(value), _)) => Ok(value),
         Either::Left((Err(error), _)) => {
             console_error!("an object failed: {error}");
-            Err(lost())
+            Err(lost(is_change))
         }
-        Either::Right(_) => {
-            console_error!("an object gave no answer within {} s", DEADLINE.as_secs());
-            Err(lost())
-        }
+        Either::Right(_) => Err(late(is_change)),
     }
 }
 
 /// Reads the question that an object was asked.
-pub async fn question<Q: DeserializeOwned>(request: &mut Request) -> Result<Q> {
+pub fn question<Q: DeserializeOwned>(message: &[u8]) -> Result<Q> {
+    decode(message)
+}
+
+/// The same where the message is still under way.
+pub async fn question_of<Q: DeserializeOwned>(request: &mut Request) -> Result<Q> {
     let bytes = request.bytes().await.map_err(|error| super::platform_fault("a message broke off", error))?;
     decode(&bytes)
 }
 
 /// Writes an object's answer.
-pub fn answer<A: Serialize>(answer: &Result<A>) -> worker::Result<Response> {
-    let bytes = encode(answer).map_err(|error| worker::Error::RustError(error.to_string()))?;
-    Response::from_bytes(bytes)
+pub fn answer<A: Serialize>(answer: &Result<A>) -> Vec<u8> {
+    encode(answer).or_else(|error| encode(&Err::<(), _>(error))).unwrap_or_default()
+}
+
+/// The same as a reply.
+pub fn reply<A: Serialize>(answer: &Result<A>) -> worker::Result<Response> {
+    Response::from_bytes(self::answer(answer))
 }

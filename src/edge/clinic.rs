@@ -6,14 +6,19 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use worker::{DurableObject, Env, Request, Response, Result, State, console_error, durable_object};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use wasm_bindgen_futures::future_to_promise;
+use worker::js_sys::{Promise, Uint8Array};
+use worker::worker_sys::DurableObjectState;
+use worker::{Env, State, console_error};
 
 use super::alarm::Alarm;
 use super::call;
 use super::platform::Edge;
 use super::sql::ObjectSql;
 use crate::clinic::courier::{self, Courier};
-use crate::clinic::{self, ClinicRequest};
+use crate::clinic::{self, ClinicReply, ClinicRequest};
+use crate::error::Result;
 use crate::store::agenda;
 use crate::time::{Clock, Ttl};
 
@@ -25,7 +30,7 @@ const SWEEP_AFTER: Ttl = Ttl(1_500);
 const DOUBLINGS: u32 = 5;
 
 /// The clinic: records, heads, accounts, outbox, audit trail.
-#[durable_object]
+#[wasm_bindgen]
 pub struct Clinic {
     inner: Rc<Inner>,
 }
@@ -42,7 +47,7 @@ struct Inner {
 }
 
 impl Inner {
-    fn prepare(&self) -> crate::error::Result<()> {
+    fn prepare(&self) -> Result<()> {
         if !self.prepared.get() {
             clinic::prepare(&self.sql)?;
             self.prepared.set(true);
@@ -51,10 +56,28 @@ impl Inner {
     }
 
     /// Makes sure of a sweep, before something is committed that has to be brought elsewhere.
-    async fn arm(&self) -> crate::error::Result<()> {
+    async fn arm(&self) -> Result<()> {
         self.prepare()?;
         agenda::by(&self.sql, SWEEP, self.edge.now().plus(SWEEP_AFTER))?;
         self.alarm.keep(&self.state, &self.sql).await
+    }
+
+    fn answer(&self, asked: &ClinicRequest) -> Result<ClinicReply> {
+        self.prepare()?;
+        clinic::handle(&self.sql, &self.edge, self.edge.now(), asked)
+    }
+
+    /// Answers what may leave something to bring, and brings it once the answer is on its way.
+    async fn change(self: Rc<Self>, asked: ClinicRequest) -> Result<ClinicReply> {
+        self.arm().await?;
+        let answer = self.answer(&asked);
+        if answer.is_ok() {
+            let inner = Rc::clone(&self);
+            self.state.wait_until(async move {
+                inner.bring().await;
+            });
+        }
+        answer
     }
 
     async fn bring(&self) -> bool {
@@ -68,7 +91,7 @@ impl Inner {
     }
 
     /// The sweep that is due.
-    async fn sweep(&self) -> crate::error::Result<()> {
+    async fn sweep(&self) -> Result<()> {
         if !courier::owes(&self.sql)? {
             self.vain.set(0);
             return agenda::set(&self.sql, SWEEP, None);
@@ -86,7 +109,7 @@ impl Inner {
     }
 
     /// Does what is due.
-    async fn wake(&self) -> crate::error::Result<()> {
+    async fn wake(&self) -> Result<()> {
         self.prepare()?;
         let due = self.alarm.rang(&self.sql, self.edge.now(), SWEEP_AFTER)?;
         self.alarm.keep(&self.state, &self.sql).await?;
@@ -101,11 +124,15 @@ impl Inner {
     }
 }
 
-impl DurableObject for Clinic {
-    fn new(state: State, env: Env) -> Self {
+#[wasm_bindgen]
+impl Clinic {
+    /// The clinic with this state.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: DurableObjectState, env: Env) -> Clinic {
+        let state = State::from(state);
         let inner = Inner {
             sql: ObjectSql::of(&state),
-            edge: Edge::new(env),
+            edge: Edge::of_object(env),
             state,
             courier: Courier::default(),
             prepared: Cell::new(false),
@@ -115,26 +142,24 @@ impl DurableObject for Clinic {
         Clinic { inner: Rc::new(inner) }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let inner = &self.inner;
-        let asked: crate::error::Result<ClinicRequest> = call::question(&mut request).await;
-        let owes = asked.as_ref().is_ok_and(ClinicRequest::may_owe);
-        let armed = if owes { inner.arm().await } else { Ok(()) };
-        let answer = armed
-            .and_then(|()| inner.prepare())
-            .and(asked)
-            .and_then(|asked| clinic::handle(&inner.sql, &inner.edge, inner.edge.now(), &asked));
-        if owes && answer.is_ok() {
-            let inner = Rc::clone(inner);
-            self.inner.state.wait_until(async move {
-                inner.bring().await;
-            });
+    /// Answers a message: at once, or by a promise where it has to wait for the alarm to be set.
+    pub fn handle(&self, message: &[u8]) -> JsValue {
+        let written = |answer| JsValue::from(Uint8Array::from(call::answer(&answer).as_slice()));
+        match call::question::<ClinicRequest>(message) {
+            Ok(asked) if asked.may_owe() => {
+                let inner = Rc::clone(&self.inner);
+                future_to_promise(async move { Ok(written(inner.change(asked).await)) }).into()
+            }
+            asked => written(asked.and_then(|asked| self.inner.answer(&asked))),
         }
-        call::answer(&answer)
     }
 
-    async fn alarm(&self) -> Result<Response> {
-        self.inner.wake().await.map_err(|error| worker::Error::RustError(error.to_string()))?;
-        Response::empty()
+    /// Does what is due.
+    pub fn alarm(&self) -> Promise {
+        let inner = Rc::clone(&self.inner);
+        future_to_promise(async move {
+            inner.wake().await.map_err(|error| JsValue::from(error.to_string()))?;
+            Ok(JsValue::UNDEFINED)
+        })
     }
 }

@@ -2,13 +2,24 @@
 //!
 //! Invariant: a body is never held beyond its limit: it is counted as it comes.
 
-use std::cell::RefCell;
-
 use futures_util::StreamExt;
-use worker::{Headers, Request};
+use worker::Request;
+use worker::web_sys;
 
 use crate::error::{Error, Kind, Result};
 use crate::http::Incoming;
+
+/// The headers that come over with the request; any other is asked for in JavaScript.
+pub const HEADERS: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "accept",
+    "if-none-match",
+    "bedside-background",
+    "upgrade",
+    "content-type",
+    "content-length",
+];
 
 /// A request from outside.
 pub struct EdgeRequest {
@@ -16,26 +27,20 @@ pub struct EdgeRequest {
     url: String,
     /// Where in `url` the path begins and the query begins; both its end where there is none.
     path: (usize, usize),
-    headers: Headers,
-    request: RefCell<Request>,
+    /// The values of [`HEADERS`], a line each; an empty one is one that was not sent.
+    headers: String,
+    request: web_sys::Request,
 }
 
 impl EdgeRequest {
     /// Takes the request apart.
-    pub fn new(request: Request) -> EdgeRequest {
-        let url = request.inner().url();
-        let url = url.split('#').next().unwrap_or_default().to_owned();
+    pub fn new(method: String, mut url: String, headers: String, request: web_sys::Request) -> EdgeRequest {
+        url.truncate(url.find('#').unwrap_or(url.len()));
         let authority = url.find("://").map_or(0, |at| at.saturating_add(3));
         let rest = url.get(authority..).unwrap_or_default();
         let begins = authority.saturating_add(rest.find(['/', '?']).unwrap_or(rest.len()));
         let ends = url.find('?').unwrap_or(url.len());
-        EdgeRequest {
-            method: request.inner().method(),
-            path: (begins, ends),
-            headers: request.headers().clone(),
-            request: RefCell::new(request),
-            url,
-        }
+        EdgeRequest { method, path: (begins, ends), headers, request, url }
     }
 
     /// Whether the reply may have a body: not that of a HEAD.
@@ -63,7 +68,10 @@ impl Incoming for EdgeRequest {
     }
 
     fn header(&self, name: &str) -> Option<String> {
-        self.headers.get(name).ok().flatten()
+        match HEADERS.iter().position(|known| *known == name) {
+            Some(line) => self.headers.split('\n').nth(line).filter(|value| !value.is_empty()).map(str::to_owned),
+            None => self.request.headers().get(name).ok().flatten(),
+        }
     }
 
     async fn body(&self, limit: usize) -> Result<Vec<u8>> {
@@ -74,7 +82,7 @@ impl Incoming for EdgeRequest {
         }
         let broken = || Error::invalid("body", "the body broke off");
         // A request without a body has no stream.
-        let Ok(mut stream) = self.request.borrow_mut().stream() else { return Ok(Vec::new()) };
+        let Ok(mut stream) = Request::from(Clone::clone(&self.request)).stream() else { return Ok(Vec::new()) };
         let mut body = Vec::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|_| broken())?;

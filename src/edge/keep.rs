@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use worker::Env;
 
+use super::boundary::Keeper;
 use super::call;
 use crate::config::stores::{CacheOn, On};
 use crate::config::{Config, Problem};
@@ -14,19 +15,20 @@ use crate::store::{Applied, Op, Shard, Store};
 #[derive(Clone)]
 pub struct Objects {
     env: Rc<Env>,
+    keeper: Keeper,
 }
 
 impl Objects {
     /// The objects behind these bindings.
-    pub fn new(env: &Rc<Env>) -> Objects {
-        Objects { env: Rc::clone(env) }
+    pub fn new(env: &Rc<Env>, keeper: Keeper) -> Objects {
+        Objects { env: Rc::clone(env), keeper }
     }
 }
 
 impl Store for Objects {
     async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
         let is_change = batch.iter().any(|op| matches!(op, Op::Put { .. } | Op::Delete { .. }));
-        call::ask(&call::stub(&self.env, "SHARDS", &shard.name())?, &batch, is_change).await
+        call::ask(&self.env, ("SHARDS", &shard.name()), self.keeper, &batch, is_change).await
     }
 }
 

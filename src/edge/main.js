@@ -1,34 +1,50 @@
 // The Worker's main module: what Cloudflare, wrangler and workerd start. It gives every call a deadline in JavaScript,
 // because a fault in WebAssembly stops whatever was under way there, timers included, without an answer. After a fault
 // the module starts afresh; what was committed stays, and callers come back.
-import { WorkerEntrypoint } from "cloudflare:workers";
-import Bedside, * as bundle from "./index.js";
+import * as bundle from "./index.js";
 
-/** An object answers its caller within this; its caller gives up after 5 s. */
-const OBJECT_MS = 6_000;
 /** Whoever asks from outside has an answer within this. */
 const REQUEST_MS = 8_000;
-
+/** An object answers its caller within this; its caller gives up after 5 s. */
+const OBJECT_MS = 6_000;
+/** What a request waits for in objects is given up after this. */
+const CALL_MS = 5_000;
 /** How often a call that is under way looks whether there was a fault. */
 const TICK_MS = 500;
 
 let faults = 0;
-addEventListener("error", ({ error }) => {
-  if (error instanceof WebAssembly.RuntimeError) faults += 1;
-});
+const state = globalThis.__worker_init_state;
+const noted = (error) => {
+  if (!(error instanceof WebAssembly.RuntimeError)) return;
+  faults += 1;
+  state.criticalError = true;
+};
+addEventListener("error", ({ error }) => noted(error));
+
+/** Calls the program; after a fault it is started afresh first. */
+function call(work) {
+  if (state.criticalError) new bundle.Program();
+  try {
+    return work();
+  } catch (error) {
+    noted(error);
+    throw error;
+  }
+}
 
 /** What `work` gives; an error after `ms`, or a tick after a fault has stopped whatever was under way. */
-async function within(ms, work) {
+async function within(ms, work, onTick) {
   const seen = faults;
   let timer;
   const late = new Promise((_, reject) => {
-    let left = Math.ceil(ms / TICK_MS);
+    let waited = 0;
     let lost = false;
     const tick = () => {
-      left -= 1;
+      waited += TICK_MS;
       if (lost) return reject(new Error("stopped by a fault"));
-      if (left <= 0) return reject(new Error(`no answer within ${ms} ms`));
+      if (waited >= ms) return reject(new Error(`no answer within ${ms} ms`));
       lost = faults !== seen;
+      onTick?.(waited);
       timer = setTimeout(tick, TICK_MS);
     };
     timer = setTimeout(tick, TICK_MS);
@@ -58,16 +74,45 @@ function failed(request) {
   return new Response(body, { status, headers: { ...headers, "content-type": "application/problem+json" } });
 }
 
-export default class extends WorkerEntrypoint {
-  async fetch(request) {
+const names = bundle.Program.headers().split("\n");
+let requests = 0;
+
+export default {
+  async fetch(request, env) {
     try {
-      return await within(REQUEST_MS, new Bedside(this.ctx, this.env).fetch(request));
+      const { headers } = request;
+      let sent = "";
+      for (const name of names) sent += `${headers.get(name) ?? ""}\n`;
+      requests = (requests + 1) % 2 ** 32;
+      const number = requests;
+      const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, number));
+      if (!(reply instanceof Promise)) return reply;
+      const onTick = (waited) => waited === CALL_MS && call(() => bundle.Program.expire(number));
+      return await within(REQUEST_MS, reply, onTick);
     } catch (error) {
       console.error(`a request failed: ${error}`);
       return failed(request);
     }
-  }
-}
+  },
+};
+
+/** An object that is asked by messages: bytes there and bytes back. */
+const asked = (Inner) => {
+  const { handle, alarm } = Inner.prototype;
+  return class {
+    constructor(ctx, env) {
+      this.inner = new Inner(ctx, env);
+    }
+    async fetch(request) {
+      const message = new Uint8Array(await request.arrayBuffer());
+      const answer = call(() => handle.call(this.inner, message));
+      return new Response(answer instanceof Promise ? await within(OBJECT_MS, answer) : answer);
+    }
+    alarm() {
+      return within(OBJECT_MS * 5, call(() => alarm.call(this.inner)));
+    }
+  };
+};
 
 const guarded = (Inner) =>
   class {
@@ -91,6 +136,6 @@ const guarded = (Inner) =>
     }
   };
 
-export const Clinic = guarded(bundle.Clinic);
-export const Shard = guarded(bundle.Shard);
+export const Clinic = asked(bundle.Clinic);
+export const Shard = asked(bundle.Shard);
 export const Topic = guarded(bundle.Topic);

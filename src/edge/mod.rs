@@ -4,6 +4,7 @@
 //! native tests drive; this folder decodes, calls, applies and encodes.
 
 mod alarm;
+mod boundary;
 mod call;
 mod clinic;
 mod incoming;
@@ -15,15 +16,19 @@ mod sse;
 mod topic;
 
 use std::cell::OnceCell;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use worker::{Context, Env, Headers, Request, Response, Result, console_error, event};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use wasm_bindgen_futures::future_to_promise;
+use worker::{Env, Headers, Result, console_error, web_sys};
 
 use self::incoming::EdgeRequest;
 use self::platform::Edge;
 use crate::config::{Config, Problem};
 use crate::error::Error;
-use crate::http::{self, App, Reply, Subscription};
+use crate::http::{self, App, Incoming, Reply, Subscription};
 
 type Settings = std::result::Result<Config, Vec<Problem>>;
 
@@ -46,23 +51,64 @@ fn settings(env: &Env) -> Rc<Settings> {
     })
 }
 
-/// A request from outside.
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-    let app = App { config: settings(&env), platform: Edge::new(env) };
-    let request = EdgeRequest::new(request);
-    match http::handle(&app, &request).await {
-        Reply::Response(response) => answer(response, request.wants_body()),
-        Reply::Subscribe(subscription) => match app.platform.subscribe(&request, &subscription).await {
-            Ok(response) => Ok(response),
-            Err(error) => answer(http::failure(&error, false, http::Incoming::path(&request)), true),
+/// What main.js calls. A new one is how it has the program started afresh after a fault.
+#[wasm_bindgen]
+pub struct Program;
+
+#[wasm_bindgen]
+impl Program {
+    /// Nothing.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Program {
+        Program
+    }
+
+    /// The names of the headers whose values come with every request, a line each.
+    pub fn headers() -> String {
+        incoming::HEADERS.join("\n")
+    }
+
+    /// Answers a request: a `Response`, or a promise of one where it has to wait for something.
+    pub fn serve(
+        method: String,
+        url: String,
+        headers: String,
+        request: web_sys::Request,
+        env: Env,
+        number: u32,
+    ) -> std::result::Result<JsValue, JsValue> {
+        let mut answered: Pin<Box<dyn Future<Output = Result<JsValue>>>> = Box::pin(async move {
+            let app = App { config: settings(&env), platform: Edge::of_request(env, number) };
+            answer(&app, &EdgeRequest::new(method, url, headers, request)).await
+        });
+        match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(reply) => Ok(reply?),
+            Poll::Pending => Ok(future_to_promise(async { Ok(answered.await?) }).into()),
+        }
+    }
+
+    /// Gives up what the request of this number waits for.
+    pub fn expire(number: u32) {
+        boundary::expire(number);
+    }
+}
+
+async fn answer(app: &App<Edge>, request: &EdgeRequest) -> Result<JsValue> {
+    let failed = |error| Ok(reply(&http::failure(&error, false, request.path()), true));
+    match http::handle(app, request).await {
+        Reply::Response(response) => Ok(reply(&response, request.wants_body())),
+        Reply::Subscribe(subscription) => match app.platform.subscribe(request, &subscription).await {
+            Ok(response) => Ok(web_sys::Response::from(response).into()),
+            Err(error) => failed(error),
         },
-        Reply::Stream(_, head) if !request.wants_body() => answer(head, false),
+        Reply::Stream(_, head) if !request.wants_body() => Ok(reply(&head, false)),
         Reply::Stream(subscription, head) => match app.platform.listen(&subscription).await {
             Ok(socket) => {
-                Ok(sse::respond(socket, subscription.after)?.with_status(head.status).with_headers(headers(&head)?))
+                let stream = sse::respond(socket, subscription.after)?;
+                let response = stream.with_status(head.status).with_headers(headers(&head)?);
+                Ok(web_sys::Response::from(response).into())
             }
-            Err(error) => answer(http::failure(&error, false, http::Incoming::path(&request)), true),
+            Err(error) => failed(error),
         },
     }
 }
@@ -75,13 +121,12 @@ fn headers(reply: &http::Response) -> Result<Headers> {
     Ok(headers)
 }
 
-fn answer(reply: http::Response, with_body: bool) -> Result<Response> {
-    let headers = headers(&reply)?;
-    let response = match reply.body {
-        body if with_body && !body.is_empty() => Response::ok(body)?,
-        _ => Response::empty()?,
-    };
-    Ok(response.with_status(reply.status).with_headers(headers))
+fn reply(reply: &http::Response, with_body: bool) -> JsValue {
+    let mut head = String::with_capacity(512);
+    for (name, value) in &reply.headers {
+        head.extend([name, "\n", value, "\n"]);
+    }
+    boundary::reply(reply.status, &head, Some(reply.body.as_bytes()).filter(|body| with_body && !body.is_empty()))
 }
 
 /// How a platform failure is said to callers; what it was goes to the log.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
 
+use super::boundary::Keeper;
 use super::incoming::EdgeRequest;
 use super::keep::Objects;
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
@@ -28,14 +29,24 @@ const CLINIC: &str = "clinic";
 #[derive(Clone)]
 pub struct Edge {
     env: Rc<Env>,
+    keeper: Keeper,
     objects: Objects,
 }
 
 impl Edge {
-    /// The platform behind these bindings.
-    pub fn new(env: Env) -> Edge {
+    /// The platform behind these bindings, as the request of this number sees it.
+    pub fn of_request(env: Env, number: u32) -> Edge {
+        Edge::new(env, Keeper::Request(number))
+    }
+
+    /// The platform behind these bindings, as an object sees it.
+    pub fn of_object(env: Env) -> Edge {
+        Edge::new(env, Keeper::Timer(call::DEADLINE))
+    }
+
+    fn new(env: Env, keeper: Keeper) -> Edge {
         let env = Rc::new(env);
-        Edge { objects: Objects::new(&env), env }
+        Edge { objects: Objects::new(&env, keeper), keeper, env }
     }
 
     /// The bindings.
@@ -44,7 +55,10 @@ impl Edge {
     }
 
     fn stub(&self, binding: &str, name: &str) -> Result<Stub> {
-        call::stub(&self.env, binding, name)
+        self.env
+            .durable_object(binding)
+            .and_then(|namespace| namespace.id_from_name(name)?.get_stub())
+            .map_err(|error| platform_fault("a binding to an object is missing", error))
     }
 
     /// Hands the client's socket to the topic's object.
@@ -88,7 +102,7 @@ impl Entropy for Edge {
 
 impl Clinic for Edge {
     async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
-        call::ask(&self.stub("CLINIC", CLINIC)?, &request, request.is_change()).await
+        call::ask(&self.env, ("CLINIC", CLINIC), self.keeper, &request, request.is_change()).await
     }
 }
 
@@ -110,7 +124,7 @@ impl Outside for Edge {
     }
 
     async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        call::ask(&self.stub("TOPICS", &topic.to_string())?, &request, request.is_change()).await
+        call::ask(&self.env, ("TOPICS", &topic.to_string()), self.keeper, &request, request.is_change()).await
     }
 }
 

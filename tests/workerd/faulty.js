@@ -17,7 +17,7 @@ export default class extends WorkerEntrypoint {
     }
     const topic = new URL(request.url).pathname.match(/^\/sockets\/(.+)$/)?.[1];
     if (topic) return this.env.TOPICS.get(this.env.TOPICS.idFromName(topic)).fetch("https://object/", { method: "PROPFIND" });
-    return new Product(this.ctx, this.env).fetch(request);
+    return Product.fetch(request, this.env, this.ctx);
   }
 }
 

@@ -95,7 +95,7 @@ impl DurableObject for Topic {
     fn new(state: State, env: Env) -> Self {
         Topic {
             sql: ObjectSql::of(&state),
-            edge: Edge::new(env),
+            edge: Edge::of_object(env),
             state,
             prepared: Cell::new(false),
             alarm: Alarm::default(),
@@ -108,11 +108,11 @@ impl DurableObject for Topic {
             let subscribed = decode_subscription(&text).and_then(|subscription| self.subscribe(&subscription, offered));
             return subscribed.map_err(|error| worker::Error::RustError(error.to_string()));
         }
-        let answer = match call::question(&mut request).await {
+        let answer = match call::question_of(&mut request).await {
             Ok(request) => self.handle(&request).await,
             Err(error) => Err(error),
         };
-        call::answer(&answer)
+        call::reply(&answer)
     }
 
     async fn alarm(&self) -> Result<Response> {
