@@ -1,12 +1,15 @@
 # What a developer types; everything that decides is in scripts/. `make` alone lists the targets.
 # Needs rustup, Node 20 or later with npm, make and a C compiler; installs the rest into folders that git ignores.
-.PHONY: help setup build dev serve import test soak bench clean
+.PHONY: help setup build dev dev-redis serve import test soak bench clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 dev: ## set up, serve http://127.0.0.1:8787 with wrangler dev and a demonstration ward, rebuild after edits
 	@exec node scripts/dev.mjs
+
+dev-redis: ## the same with sessions, leases and cached views in a redis-server behind HTTP
+	@exec node scripts/dev.mjs redis
 
 serve: ## the release bundle on bare workerd, one process, data in .data/serve (PORT, HOST, DATA, DEMO=1)
 	@exec node scripts/serve.mjs

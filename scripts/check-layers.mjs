@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { at } from "./lib/project.mjs";
 
-const base = ["error", "time", "config"];
+const base = ["error", "time", "config", "outgoing"];
 const roles = ["session", "access", "chart", "lease", "channel", "clinic"];
 const below = ["fhir", "store", ...base];
 
@@ -15,6 +15,7 @@ const below = ["fhir", "store", ...base];
  */
 const allowed = {
   time: [],
+  outgoing: ["time"],
   error: ["time"],
   config: ["error", "time"],
   store: base,

@@ -13,7 +13,7 @@ import { run } from "./lib/run.mjs";
 import { setup } from "./setup.mjs";
 
 await setup().catch((error) => fail(error.message));
-const { localSecrets, wranglerToml } = await import("./lib/settings.mjs");
+const { localSecrets, unlisted, wranglerToml } = await import("./lib/settings.mjs");
 const { writeConfig } = await import("./lib/workerd.mjs");
 const { supervised } = await import("./lib/supervised.mjs");
 
@@ -21,7 +21,7 @@ const port = process.env.PORT || "8787";
 const host = process.env.HOST || "127.0.0.1";
 const data = resolve(process.env.DATA || at(".data/serve"));
 const vars = { ...wranglerToml().vars, ...localSecrets() };
-for (const name of Object.keys(vars)) if (process.env[name] !== undefined) vars[name] = process.env[name];
+for (const name of [...Object.keys(vars), ...unlisted]) if (process.env[name] !== undefined) vars[name] = process.env[name];
 
 const built = await build("release").catch((error) => fail(error.message));
 mkdirSync(`${data}/objects`, { recursive: true, mode: 0o700 });

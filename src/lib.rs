@@ -12,6 +12,7 @@ pub mod error;
 pub mod fhir;
 pub mod http;
 pub mod lease;
+pub mod outgoing;
 pub mod session;
 pub mod store;
 #[cfg(test)]

@@ -13,6 +13,9 @@ export const newSecrets = () => ({
   SETUP_TOKEN: randomBytes(24).toString("base64url"),
 });
 
+/** Settings that wrangler.toml cannot list, because they are secret or have no default: from the environment or .dev.vars. */
+export const unlisted = ["REDIS_URL", "REDIS_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"];
+
 /** The lines NAME=value or NAME="value" of a file such as .dev.vars; an empty object if there is no such file. */
 export function readVars(file) {
   if (!existsSync(file)) return {};

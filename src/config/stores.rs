@@ -1,6 +1,8 @@
 //! Which backend keeps what.
 //!
-//! Invariant: sessions, leases and heads are only ever on a store with compare-and-swap.
+//! Invariant: whatever is on Redis has a [`Redis`] to be on; sessions, leases and heads are only ever on a store with compare-and-swap.
+
+use std::rc::Rc;
 
 use super::Reader;
 
@@ -11,15 +13,6 @@ pub enum On {
     Objects,
     /// Redis over HTTP.
     Redis,
-}
-
-/// Where cached bytes are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheOn {
-    /// A store.
-    Store(On),
-    /// Workers KV.
-    Kv,
 }
 
 /// How Redis is reached.
@@ -41,9 +34,9 @@ pub struct Stores {
     /// Patients' heads.
     pub heads: On,
     /// Cached views.
-    pub cache: CacheOn,
+    pub cache: On,
     /// There if anything is on Redis.
-    pub redis: Option<Redis>,
+    pub redis: Option<Rc<Redis>>,
 }
 
 /// The reason why Workers KV keeps bytes and nothing else.
@@ -58,16 +51,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         if heads == On::Redis {
             self.wrong("HEADS_ON", "HEADS_ON=redis is not built yet: patients' heads are kept on objects");
         }
-        let cache = match self.text("CACHE_ON").as_deref() {
-            Some("kv") => CacheOn::Kv,
-            None | Some("objects") => CacheOn::Store(On::Objects),
-            Some("redis") => CacheOn::Store(On::Redis),
-            Some(_) => {
-                self.wrong("CACHE_ON", "CACHE_ON must be objects, redis or kv");
-                CacheOn::Store(On::Objects)
-            }
-        };
-        Stores { sessions, leases, heads, cache, redis: self.redis() }
+        let cache = self.on("CACHE_ON");
+        Stores { sessions, leases, heads, cache, redis: self.redis().map(Rc::new) }
     }
 
     fn on(&mut self, setting: &'static str) -> On {
@@ -148,7 +133,7 @@ mod tests {
     fn everything_is_on_objects_unless_said_otherwise() {
         let stores = read(&[]).ok().unwrap();
         assert_eq!((stores.sessions, stores.leases, stores.heads), (On::Objects, On::Objects, On::Objects));
-        assert_eq!(stores.cache, CacheOn::Store(On::Objects));
+        assert_eq!(stores.cache, On::Objects);
         assert!(stores.redis.is_none());
     }
 

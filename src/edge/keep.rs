@@ -1,4 +1,4 @@
-//! What keeps sessions, leases and cached views.
+//! What keeps sessions, leases and cached views, as the settings say.
 
 use std::rc::Rc;
 
@@ -6,10 +6,17 @@ use worker::Env;
 
 use super::boundary::Keeper;
 use super::call;
-use crate::config::stores::{CacheOn, On};
-use crate::config::{Config, Problem};
-use crate::error::Result;
+use super::outgoing::Outgoing;
+use crate::config::Config;
+use crate::config::stores::On;
+use crate::error::{Error, Kind, Result};
+use crate::store::redis::{Judge, Link, Redis};
 use crate::store::{Applied, Op, Shard, Store};
+
+thread_local! {
+    /// What this isolate knows of the Redis: numbers and a text, which may outlive a request.
+    static LINK: Rc<Link> = Rc::default();
+}
 
 /// The objects of the shards.
 #[derive(Clone)]
@@ -18,32 +25,60 @@ pub struct Objects {
     keeper: Keeper,
 }
 
-impl Objects {
-    /// The objects behind these bindings.
-    pub fn new(env: &Rc<Env>, keeper: Keeper) -> Objects {
-        Objects { env: Rc::clone(env), keeper }
-    }
-}
-
 impl Store for Objects {
     async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
-        let is_change = batch.iter().any(|op| matches!(op, Op::Put { .. } | Op::Delete { .. }));
+        let is_change = batch.iter().any(Op::is_change);
         call::ask(&self.env, ("SHARDS", &shard.name()), self.keeper, &batch, is_change).await
     }
 }
 
-/// Refuses the settings that name a backend which this version does not have.
-pub fn refuse_unbuilt(config: Config) -> std::result::Result<Config, Vec<Problem>> {
-    let stores = &config.stores;
-    let elsewhere = [
-        ("SESSIONS_ON", stores.sessions != On::Objects),
-        ("LEASES_ON", stores.leases != On::Objects),
-        ("CACHE_ON", stores.cache != CacheOn::Store(On::Objects)),
-    ];
-    let refused = elsewhere.into_iter().filter(|(_, elsewhere)| *elsewhere).map(|(setting, _)| Problem {
-        setting,
-        sentence: format!("{setting} must be objects: no other backend is built yet"),
-    });
-    let problems: Vec<_> = refused.collect();
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+/// A store, whichever it is.
+#[derive(Clone)]
+pub enum Backend {
+    /// The objects of this Worker.
+    Objects(Objects),
+    /// Redis over HTTP.
+    Redis(Redis<Outgoing>),
+    /// None, because the settings are wrong. Alarms go off also then: what they would bring to the wrong store stays.
+    Unset,
+}
+
+impl Store for Backend {
+    async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
+        match self {
+            Backend::Objects(objects) => objects.apply(shard, batch).await,
+            Backend::Redis(redis) => redis.apply(shard, batch).await,
+            Backend::Unset => Err(Error::new(Kind::Misconfigured, "the settings do not say where this is kept")),
+        }
+    }
+}
+
+/// What keeps what.
+#[derive(Clone)]
+pub struct Keepers {
+    /// Sessions and standings.
+    pub sessions: Backend,
+    /// Leases and fences.
+    pub leases: Backend,
+    /// Cached views.
+    pub cache: Backend,
+}
+
+impl Keepers {
+    /// The backends that the settings name.
+    pub fn new(env: &Rc<Env>, keeper: Keeper, config: Option<&Config>) -> Keepers {
+        let Some(stores) = config.map(|config| &config.stores) else {
+            return Keepers { sessions: Backend::Unset, leases: Backend::Unset, cache: Backend::Unset };
+        };
+        // One for all: what they read in the same turn goes out as one request.
+        let redis = stores
+            .redis
+            .as_ref()
+            .map(|access| Backend::Redis(Redis::new(Outgoing, Rc::clone(access), LINK.with(Rc::clone), Judge::Redis)));
+        let on = |on: On| match on {
+            On::Objects => Backend::Objects(Objects { env: Rc::clone(env), keeper }),
+            On::Redis => redis.clone().unwrap_or(Backend::Unset),
+        };
+        Keepers { sessions: on(stores.sessions), leases: on(stores.leases), cache: on(stores.cache) }
+    }
 }

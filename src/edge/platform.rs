@@ -7,7 +7,7 @@ use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub, W
 
 use super::boundary::Keeper;
 use super::incoming::EdgeRequest;
-use super::keep::Objects;
+use super::keep::{Backend, Keepers};
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::courier::Outside;
@@ -25,12 +25,22 @@ extern "C" {
 /// The name of the one object of the clinic.
 const CLINIC: &str = "clinic";
 
+/// The present instant.
+pub fn now() -> UnixMillis {
+    UnixMillis(Date::now().as_millis())
+}
+
+/// Fills `buffer` from the platform's CSPRNG.
+pub fn fill(buffer: &mut [u8]) {
+    get_random_values(buffer);
+}
+
 /// The platform, as one request or one object sees it.
 #[derive(Clone)]
 pub struct Edge {
     env: Rc<Env>,
     keeper: Keeper,
-    objects: Objects,
+    keepers: Keepers,
 }
 
 impl Edge {
@@ -46,7 +56,8 @@ impl Edge {
 
     fn new(env: Env, keeper: Keeper) -> Edge {
         let env = Rc::new(env);
-        Edge { objects: Objects::new(&env, keeper), keeper, env }
+        let settings = super::settings(&env);
+        Edge { keepers: Keepers::new(&env, keeper, settings.as_ref().as_ref().ok()), keeper, env }
     }
 
     /// The bindings.
@@ -90,13 +101,13 @@ impl Edge {
 
 impl Clock for Edge {
     fn now(&self) -> UnixMillis {
-        UnixMillis(Date::now().as_millis())
+        now()
     }
 }
 
 impl Entropy for Edge {
     fn fill(&self, buffer: &mut [u8]) {
-        get_random_values(buffer);
+        fill(buffer);
     }
 }
 
@@ -107,20 +118,20 @@ impl Clinic for Edge {
 }
 
 impl Outside for Edge {
-    type Sessions = Objects;
-    type Leases = Objects;
-    type Cache = Objects;
+    type Sessions = Backend;
+    type Leases = Backend;
+    type Cache = Backend;
 
-    fn sessions(&self) -> &Objects {
-        &self.objects
+    fn sessions(&self) -> &Backend {
+        &self.keepers.sessions
     }
 
-    fn leases(&self) -> &Objects {
-        &self.objects
+    fn leases(&self) -> &Backend {
+        &self.keepers.leases
     }
 
-    fn cache(&self) -> &Objects {
-        &self.objects
+    fn cache(&self) -> &Backend {
+        &self.keepers.cache
     }
 
     async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {

@@ -18,6 +18,7 @@ pub mod bytes;
 mod conformance;
 #[cfg(test)]
 pub mod memory;
+pub mod redis;
 pub mod sql;
 pub mod sql_store;
 #[cfg(test)]
@@ -96,6 +97,11 @@ impl Op {
         Op::Get { key: key.into() }
     }
 
+    /// Whether it may change something.
+    pub fn is_change(&self) -> bool {
+        matches!(self, Op::Put { .. } | Op::Delete { .. })
+    }
+
     /// The step's key and condition.
     pub fn condition(&self) -> (&str, Condition) {
         match self {
@@ -155,7 +161,8 @@ impl Applied {
     }
 }
 
-/// A store. An outage is [`crate::error::Kind::Unavailable`]; a write whose fate is not known is
+/// A store. Reads that are asked for in the same turn (under one `join!`) may go out as one request; where they cross a
+/// network they do. An outage is [`crate::error::Kind::Unavailable`]; a write whose fate is not known is
 /// [`crate::error::Kind::OutcomeUnknown`]; a condition that did not hold is no error but [`Applied::Refused`].
 pub trait Store {
     /// Runs `batch` in order on `shard`, all or nothing.
