@@ -6,12 +6,13 @@ import { join, relative } from "node:path";
 import { at } from "./lib/project.mjs";
 
 const base = ["error", "time", "config", "outgoing"];
-const roles = ["session", "access", "chart", "lease", "channel", "clinic"];
+const roles = ["session", "access", "chart", "lease", "channel", "vitals", "clinic"];
 const below = ["fhir", "store", ...base];
 
 /**
  * What each module at the top of src/ may name, itself aside; `testing` (tests only) is open to all. Between roles only
- * what this table says: whoever asks is everybody's word (`access`), and a record commits with its event (`channel`).
+ * what this table says: whoever asks is everybody's word (`access`), a record commits with its event (`channel`), and a
+ * write of a record says what it holds of vital signs (`vitals`).
  */
 const allowed = {
   time: [],
@@ -24,7 +25,8 @@ const allowed = {
   session: [...below, "access"],
   channel: [...below, "access"],
   lease: [...below, "access"],
-  chart: [...below, "access", "channel"],
+  vitals: [...below, "access", "channel"],
+  chart: [...below, "access", "channel", "vitals"],
   // The clinic's object is where the roles meet: it holds records, heads, fences, outbox and audit in one transaction.
   clinic: [...roles, ...below],
   http: [...roles, ...below],

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::time::Ttl;
 
+pub mod alerts;
 pub mod stores;
 
 /// The settings of one deployment.
@@ -28,6 +29,8 @@ pub struct Config {
     pub cache_ttl: Ttl,
     /// The events of a topic are kept this long.
     pub retention: Retention,
+    /// How alerts are pushed and escalated.
+    pub alerts: alerts::Rules,
     /// Which backend keeps what.
     pub stores: stores::Stores,
 }
@@ -120,6 +123,7 @@ impl Config {
             session_absolute: Ttl::from_mins(absolute),
             cache_ttl: Ttl::from_secs(cache),
             retention: Retention { age: Ttl::from_mins(hours.saturating_mul(60)), count },
+            alerts: read.alerts(),
             stores: read.stores(),
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
@@ -143,6 +147,7 @@ mod tests {
         assert_eq!(config.session_absolute, Ttl::from_mins(720));
         assert_eq!(config.cache_ttl, Ttl::from_secs(3_600));
         assert_eq!(config.retention, Retention { age: Ttl::from_mins(24 * 60), count: 100_000 });
+        assert_eq!(config.alerts, alerts::Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) });
         assert!(config.setup_token.is_none());
     }
 

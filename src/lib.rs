@@ -18,6 +18,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod vitals;
 
 #[cfg(target_arch = "wasm32")]
 mod edge;

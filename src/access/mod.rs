@@ -83,6 +83,8 @@ pub enum Action<'a> {
     },
     /// Take, renew, free and look up leases.
     UseLeases,
+    /// See and acknowledge alerts, see and set the limits of a patient.
+    Attend,
 }
 
 /// Which records a verdict reaches. Made by [`decide`] alone.
@@ -170,9 +172,10 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
         (_, Action::FollowUser { user }) if user == principal.user => Scope(Reach::Shared),
         (_, Action::ManageAccounts | Action::FollowUser { .. }) => return Err(refused()),
 
-        (Role::Practitioner | Role::Nurse, Action::ReadRecords { .. } | Action::FollowPatient | Action::UseLeases) => {
-            staff()
-        }
+        (
+            Role::Practitioner | Role::Nurse,
+            Action::ReadRecords { .. } | Action::FollowPatient | Action::UseLeases | Action::Attend,
+        ) => staff(),
         (Role::Practitioner | Role::Nurse, Action::WriteRecords { kind, shared, .. })
             if !shared || STAFF_KEEPS.contains(&kind) =>
         {
@@ -246,6 +249,7 @@ mod tests {
             MYSELF,
             ANOTHER,
             Action::UseLeases,
+            Action::Attend,
         ];
         let staff = vec![
             READ,
@@ -257,6 +261,7 @@ mod tests {
             OWN_WARD,
             MYSELF,
             Action::UseLeases,
+            Action::Attend,
         ];
         let table = [
             (Role::Admin, all.iter().copied().filter(|action| *action != ANOTHER).collect()),

@@ -72,6 +72,10 @@ pub enum EventKind {
     Diagnosis,
     /// An Appointment was written.
     Appointment,
+    /// An alert was raised, pushed again, acknowledged or ended.
+    Alert,
+    /// A patient's early-warning score was reckoned anew.
+    Score,
 }
 
 impl EventKind {
@@ -91,6 +95,8 @@ impl EventKind {
             EventKind::Observation => "observation",
             EventKind::Diagnosis => "diagnosis",
             EventKind::Appointment => "appointment",
+            EventKind::Alert => "alert",
+            EventKind::Score => "score",
         }
     }
 }

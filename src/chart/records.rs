@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::fences::Fence;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
+use crate::error::Result;
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared, is_valid_id, patients, relative};
 use crate::time::UnixMillis;
+use crate::vitals::codes::{self, Charted};
 
 /// A resource's JSON, open at the place where the server puts `versionId` and `lastUpdated`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,23 +124,27 @@ pub enum Write {
         identifiers: Vec<Identifier>,
         /// What it refers to among the types that patients share, where it is in somebody's compartment.
         shares: Vec<(ResourceType, String)>,
+        /// What it says of vital signs.
+        charted: Option<Box<Charted>>,
     },
     /// A version that says it is deleted.
     Delete,
 }
 
 impl Write {
-    /// The write of `resource`, which has its id already.
-    pub fn put(resource: &mut Resource) -> Write {
+    /// The write of `resource`, which has its id already, at `now`. 422 where it is a vital sign that cannot be understood.
+    pub fn put(resource: &mut Resource, now: UnixMillis) -> Result<Write> {
         let known = is_shared(resource.kind()) || resource.kind() == ResourceType::Patient;
         let patients = patients(resource);
-        Write::Put {
+        let charted = codes::read(resource, now)?;
+        Ok(Write::Put {
             draft: Draft::of(resource),
             shares: if patients.is_empty() { Vec::new() } else { shares(resource) },
             patients,
             place: Place::of(resource),
             identifiers: if known { Identifier::all(resource) } else { Vec::new() },
-        }
+            charted: charted.map(Box::new),
+        })
     }
 }
 

@@ -4,12 +4,14 @@
 //! Invariant: a request that changes anything runs in one transaction, and what it causes elsewhere is noted there, in the
 //! outbox or among the standings that are due; [`courier`] brings it and nothing else does.
 
+pub mod care;
 pub mod courier;
 
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
+use self::care::CareRequest;
 use crate::access::Scope;
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::channel::outbox;
@@ -22,6 +24,7 @@ use crate::session::roster::{self, Credential};
 use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
+use crate::vitals::{self, watch::Watch};
 
 /// What the clinic's object can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,24 +101,36 @@ pub enum ClinicRequest {
         /// At most this many.
         count: u64,
     },
+    /// What whoever cares for patients asks.
+    Care {
+        /// Which patients the asker reaches.
+        scope: Scope,
+        /// What is asked.
+        request: CareRequest,
+    },
 }
 
 impl ClinicRequest {
     /// Whether it can leave something for [`courier`] to bring.
     pub fn may_owe(&self) -> bool {
-        matches!(self, ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. })
+        match self {
+            ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
+            ClinicRequest::Care { request, .. } => request.is_change(),
+            _ => false,
+        }
     }
 
     /// Whether repeating it after a lost answer could do something twice.
     pub fn is_change(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             ClinicRequest::Query { .. }
-                | ClinicRequest::Head { .. }
-                | ClinicRequest::Credential { .. }
-                | ClinicRequest::Account { .. }
-                | ClinicRequest::Accounts { .. }
-        )
+            | ClinicRequest::Head { .. }
+            | ClinicRequest::Credential { .. }
+            | ClinicRequest::Account { .. }
+            | ClinicRequest::Accounts { .. } => false,
+            ClinicRequest::Care { request, .. } => request.is_change(),
+            _ => true,
+        }
     }
 }
 
@@ -138,6 +153,8 @@ pub enum ClinicReply {
     Changed(Account),
     /// Of accounts.
     Accounts(Vec<Account>),
+    /// Of care: JSON.
+    Json(String),
     /// Done, and nothing to say.
     Done,
 }
@@ -148,18 +165,39 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     chart::prepare(sql)?;
     roster::prepare(sql)?;
     outbox::prepare(sql)?;
-    audit::prepare(sql)
+    audit::prepare(sql)?;
+    vitals::prepare(sql)
+}
+
+/// Does `what` is due at `now`.
+pub fn wake(sql: &impl Sql, watch: &Watch, now: UnixMillis, what: &str) -> Result<()> {
+    match what {
+        care::ALERTS => care::push(sql, watch, now),
+        // Put there by a version of the program that knew more.
+        _ => agenda::set(sql, what, None),
+    }
 }
 
 /// Answers `request` at `now`.
-pub fn handle(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, request: &ClinicRequest) -> Result<ClinicReply> {
+pub fn handle(
+    sql: &impl Sql,
+    entropy: &impl Entropy,
+    watch: &Watch,
+    now: UnixMillis,
+    request: &ClinicRequest,
+) -> Result<ClinicReply> {
     let note = |actor: &Actor, did, entity: &str, outcome| {
         audit::record(sql, now, &audit::Event { actor, did, entity, outcome })
     };
     match request {
         ClinicRequest::Query { scope, query } => chart::run(sql, scope, query).map(ClinicReply::Answer),
         ClinicRequest::Commit(batch) => {
-            sql.transaction(|| chart::commit(sql, entropy, now, batch)).map(ClinicReply::Committed)
+            let committed = sql.transaction(|| {
+                let committed = chart::commit(sql, entropy, now, batch)?;
+                care::follow(sql, entropy, watch, now, batch, &committed)?;
+                Ok(committed)
+            });
+            committed.map(ClinicReply::Committed)
         }
         ClinicRequest::Head { patient } => head::get(sql, patient).map(ClinicReply::Head),
         ClinicRequest::Credential { username } => roster::credential(sql, username).map(ClinicReply::Credential),
@@ -191,6 +229,9 @@ pub fn handle(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, request: 
         ClinicRequest::Heard(standing) => roster::heard(sql, standing).map(|()| ClinicReply::Done),
         ClinicRequest::Account { id } => roster::get(sql, id).map(ClinicReply::Account),
         ClinicRequest::Accounts { after, count } => roster::list(sql, after, *count).map(ClinicReply::Accounts),
+        ClinicRequest::Care { scope, request } => {
+            care::handle(sql, entropy, watch, now, scope, request).map(ClinicReply::Json)
+        }
     }
 }
 
@@ -258,6 +299,17 @@ pub trait Clinic {
             match asked.await? {
                 ClinicReply::Account(Some(account)) => Ok(account),
                 ClinicReply::Account(None) => Err(Error::new(Kind::NotFound, "there is no such account")),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// What `request` of somebody who reaches `scope` gives, as JSON.
+    fn care(&self, scope: Scope, request: CareRequest) -> impl Future<Output = Result<String>> {
+        let asked = self.ask(ClinicRequest::Care { scope, request });
+        async {
+            match asked.await? {
+                ClinicReply::Json(json) => Ok(json),
                 _ => Err(mismatch()),
             }
         }

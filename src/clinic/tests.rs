@@ -9,7 +9,7 @@ use crate::time::Clock;
 
 impl Local {
     fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
-        handle(&self.sql, &self.entropy, self.clock.now(), &request)
+        handle(&self.sql, &self.entropy, &self.watch, self.clock.now(), &request)
     }
 
     fn commit(&self, who: &Principal, changes: Vec<chart::records::Change>) -> Committed {
@@ -55,7 +55,12 @@ fn who(role: Role, wards: &[&str]) -> Principal {
 fn put(json: &str, guard: Guard) -> chart::records::Change {
     let mut resource = Resource::parse(json.as_bytes()).unwrap();
     let id = resource.id().unwrap().to_owned();
-    chart::records::Change { kind: resource.kind(), id, guard, write: Write::put(&mut resource) }
+    chart::records::Change {
+        kind: resource.kind(),
+        id,
+        guard,
+        write: Write::put(&mut resource, UnixMillis(1_764_000_000_000)).unwrap(),
+    }
 }
 
 fn patient(id: &str) -> chart::records::Change {

@@ -15,12 +15,15 @@ use worker::{Env, State, console_error};
 use super::alarm::Alarm;
 use super::call;
 use super::platform::Edge;
+use super::settings;
 use super::sql::ObjectSql;
 use crate::clinic::courier::{self, Courier};
 use crate::clinic::{self, ClinicReply, ClinicRequest};
+use crate::config::alerts::Rules;
 use crate::error::Result;
 use crate::store::agenda;
 use crate::time::{Clock, Ttl};
+use crate::vitals::watch::Watch;
 
 /// On the agenda: the courier looks whether all that is owed arrived.
 const SWEEP: &str = "sweep";
@@ -40,6 +43,7 @@ struct Inner {
     sql: ObjectSql,
     edge: Edge,
     courier: Courier,
+    watch: Watch,
     prepared: Cell<bool>,
     alarm: Alarm,
     /// Sweeps in a row after which something was still owed.
@@ -64,7 +68,7 @@ impl Inner {
 
     fn answer(&self, asked: &ClinicRequest) -> Result<ClinicReply> {
         self.prepare()?;
-        clinic::handle(&self.sql, &self.edge, self.edge.now(), asked)
+        clinic::handle(&self.sql, &self.edge, &self.watch, self.edge.now(), asked)
     }
 
     /// Answers what may leave something to bring, and brings it once the answer is on its way.
@@ -113,12 +117,19 @@ impl Inner {
         self.prepare()?;
         let due = self.alarm.rang(&self.sql, self.edge.now(), SWEEP_AFTER)?;
         self.alarm.keep(&self.state, &self.sql).await?;
+        let mut owes = false;
         for what in due {
             match what.as_str() {
                 SWEEP => self.sweep().await?,
-                // Put there by a version of the program that knew more.
-                _ => agenda::set(&self.sql, &what, None)?,
+                what => {
+                    agenda::by(&self.sql, SWEEP, self.edge.now().plus(SWEEP_AFTER))?;
+                    clinic::wake(&self.sql, &self.watch, self.edge.now(), what)?;
+                    owes = true;
+                }
             }
+        }
+        if owes {
+            self.bring().await;
         }
         self.alarm.keep(&self.state, &self.sql).await
     }
@@ -130,8 +141,11 @@ impl Clinic {
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> Clinic {
         let state = State::from(state);
+        // Without settings nothing is served, and no request comes here.
+        let rules = settings(&env).as_ref().as_ref().map_or(Rules::default(), |config| config.alerts);
         let inner = Inner {
             sql: ObjectSql::of(&state),
+            watch: Watch::new(rules),
             edge: Edge::of_object(env),
             state,
             courier: Courier::default(),

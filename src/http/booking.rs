@@ -105,7 +105,7 @@ pub async fn book<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
             kind: ResourceType::Slot,
             id: slot.clone(),
             guard: Guard::Version(record.version),
-            write: Write::put(&mut resource),
+            write: Write::put(&mut resource, context.platform.now())?,
         });
     }
     let id = context.platform.uuid();
@@ -113,8 +113,8 @@ pub async fn book<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         return Err(Error::internal("a new id was not a valid one"));
     }
     appointment.set_text("status", "booked");
-    let booked =
-        Change { kind: ResourceType::Appointment, id, guard: Guard::Absent, write: Write::put(&mut appointment) };
+    let write = Write::put(&mut appointment, context.platform.now())?;
+    let booked = Change { kind: ResourceType::Appointment, id, guard: Guard::Absent, write };
     changes.push(booked.clone());
 
     let fences = fence.zip(slots.first()).map(|(fence, slot)| Fence { name: format!("slot:{slot}"), fence });

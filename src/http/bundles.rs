@@ -292,7 +292,12 @@ fn changes<P: Platform, R: Incoming>(
                 if !resource.set_id(id) {
                     return Err(Error::internal("a new id was not a valid one"));
                 }
-                (resource.kind(), Write::put(&mut resource))
+                let write = Write::put(&mut resource, context.platform.now()).map_err(|error| {
+                    let inner = error.field.as_deref().and_then(|field| field.split_once('.')).map(|(_, path)| path);
+                    let field = format!("Bundle.entry[{index}].resource.{}", inner.unwrap_or_default());
+                    error.at(field)
+                })?;
+                (resource.kind(), write)
             }
             None => {
                 let to = relative(&entry.url).ok_or_else(|| wrong(index, "this names no resource"))?;

@@ -308,7 +308,12 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: Res
     if !resource.set_id(&id) {
         return Err(Error::internal("a new id was not a valid one"));
     }
-    commit(context, writer, Change { kind, id, guard: Guard::Absent, write: Write::put(&mut resource) }).await
+    commit(
+        context,
+        writer,
+        Change { kind, id, guard: Guard::Absent, write: Write::put(&mut resource, context.platform.now())? },
+    )
+    .await
 }
 
 async fn update<P: Platform, R: Incoming>(
@@ -325,7 +330,12 @@ async fn update<P: Platform, R: Incoming>(
     if resource.id() != Some(id) {
         return Err(Error::invalid(format!("{kind}.id"), "the id in the body must be the one in the path"));
     }
-    commit(context, writer, Change { kind, id: id.to_owned(), guard, write: Write::put(&mut resource) }).await
+    commit(
+        context,
+        writer,
+        Change { kind, id: id.to_owned(), guard, write: Write::put(&mut resource, context.platform.now())? },
+    )
+    .await
 }
 
 async fn delete<P: Platform, R: Incoming>(

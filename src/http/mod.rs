@@ -7,6 +7,7 @@
 mod booking;
 mod bundles;
 mod caller;
+mod care;
 mod channels;
 mod everything;
 mod fhir;
@@ -146,6 +147,9 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         | Route::Version(..)
         | Route::Everything(_)
         | Route::Log(_) => fhir::handle(context, route).await?,
+        Route::Alerts => care::alerts(context).await?,
+        Route::Acknowledge(id) => care::acknowledge(context, &id).await?,
+        Route::Thresholds(patient) => care::thresholds(context, &patient).await?,
         Route::Lease(name) => leases::handle(context, &name).await?,
         Route::Channel(topic) => return channels::handle(context, topic).await,
     };
@@ -154,6 +158,8 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
 
 #[cfg(test)]
 mod bundles_tests;
+#[cfg(test)]
+mod care_tests;
 #[cfg(test)]
 mod everything_tests;
 #[cfg(test)]

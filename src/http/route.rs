@@ -41,6 +41,12 @@ pub enum Route {
     Log(Option<ResourceType>),
     /// `/channels/{topic}`
     Channel(Topic),
+    /// `/alerts`
+    Alerts,
+    /// `/alerts/{id}/acknowledge`
+    Acknowledge(String),
+    /// `/patients/{id}/thresholds`
+    Thresholds(String),
     /// `/leases/{name}`
     Lease(LeaseName),
 }
@@ -60,14 +66,15 @@ impl Route {
         match self {
             Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
             Route::Users | Route::Type(_) => &["GET", "POST"],
-            Route::System | Route::Book => &["POST"],
-            Route::User(_) => &["GET", "PUT"],
+            Route::System | Route::Book | Route::Acknowledge(_) => &["POST"],
+            Route::User(_) | Route::Thresholds(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
             Route::Metadata
             | Route::History(..)
             | Route::Version(..)
             | Route::Everything(_)
             | Route::Log(_)
+            | Route::Alerts
             | Route::Channel(_) => &["GET"],
             Route::Instance(..) => &["GET", "PUT", "DELETE"],
         }
@@ -129,6 +136,9 @@ pub fn find(path: &str) -> Result<Route> {
             let version = version.parse().map_err(|_| nothing())?;
             Ok(Route::Version(kind(of)?, id(one)?, version))
         }
+        ["alerts"] => Ok(Route::Alerts),
+        ["alerts", one, "acknowledge"] => Ok(Route::Acknowledge(id(one)?)),
+        ["patients", one, "thresholds"] => Ok(Route::Thresholds(id(one)?)),
         ["leases", name] => {
             let unknown =
                 || Error::new(Kind::NotFound, "a lease's name has 1 to 128 of A-Z a-z 0-9 . _ - :").at("path");
@@ -165,6 +175,10 @@ mod tests {
             ("/fhir/metadata", Some(Route::Metadata)),
             ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
             ("/channels/bed/p", None),
+            ("/alerts", Some(Route::Alerts)),
+            ("/alerts/a", None),
+            ("/alerts/a/acknowledge", Some(Route::Acknowledge("a".into()))),
+            ("/patients/p/thresholds", Some(Route::Thresholds("p".into()))),
             ("/leases/slot%3A1", LeaseName::parse("slot:1").map(Route::Lease)),
             ("/leases/slot/1", None),
             ("/leases/slot%2F1", None),

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Change, Standing, locked_until};
+use crate::access::Role;
 use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Row, Sql};
 use crate::time::UnixMillis;
@@ -120,6 +121,12 @@ pub fn list(sql: &impl Sql, after: &str, count: u64) -> Result<Vec<Account>> {
         &[after.into(), count.into()],
     )?;
     rows.into_iter().map(|mut row| account(&mut row)).collect()
+}
+
+/// The accounts of a role.
+pub fn of_role(sql: &impl Sql, role: Role) -> Result<Vec<Account>> {
+    let all = sql.exec("SELECT account FROM accounts", &[])?.into_iter().map(|mut row| account(&mut row));
+    all.filter(|account| account.as_ref().map_or(true, |account| account.principal.role == role)).collect()
 }
 
 /// Changes the account `id` and notes that its sessions must hear of it. 404 where there is none.

@@ -10,17 +10,23 @@ use crate::channel::{Topic, TopicReply, TopicRequest, object};
 use crate::clinic::courier::Outside;
 use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
 use crate::config::Retention;
+use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
 use crate::http::Platform;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
+use crate::vitals::watch::Watch;
+
+/// How alerts are pushed and escalated here.
+pub const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) };
 
 /// A deployment in one process.
 pub struct Local {
     pub sql: Sqlite,
     pub clock: Rc<DrivenClock>,
     pub entropy: Seeded,
+    pub watch: Watch,
     pub store: Memory<DrivenClock>,
     pub topics: RefCell<BTreeMap<Topic, Sqlite>>,
     /// No topic answers.
@@ -42,6 +48,7 @@ impl Local {
             store: Memory::new(Rc::clone(&clock)),
             clock,
             entropy: Seeded::new(5),
+            watch: Watch::new(RULES),
             topics: RefCell::default(),
             unreachable: Cell::new(false),
             reply_lost: Cell::new(false),
@@ -70,7 +77,7 @@ impl Entropy for Local {
 impl Clinic for Local {
     async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
         self.asked.set(self.asked.get() + 1);
-        clinic::handle(&self.sql, &self.entropy, self.now(), &request)
+        clinic::handle(&self.sql, &self.entropy, &self.watch, self.now(), &request)
     }
 }
 

@@ -40,7 +40,16 @@ export async function administrator(server, url = server.url) {
 
 export const patient = (id) => ({ resourceType: "Patient", id, name: [{ family: "Doe", given: ["Jo"] }] });
 
-/** A heart rate of `value` per minute. */
+/** A body weight of `value` kg: an Observation from which nothing follows. */
+export const weight = (id, value) => ({
+  resourceType: "Observation",
+  status: "final",
+  code: { coding: [{ system: "http://loinc.org", code: "29463-7", display: "Body weight" }] },
+  subject: { reference: `Patient/${id}` },
+  valueQuantity: { value, unit: "kg", system: "http://unitsofmeasure.org", code: "kg" },
+});
+
+/** A heart rate of `value` per minute; it is scored, which is an event too. */
 export const heartRate = (id, value) => ({
   resourceType: "Observation",
   status: "final",

@@ -1,7 +1,7 @@
 // Events reach their followers once and in order, whatever happens between a commit and its delivery.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { administrator, follow, heartRate, patient } from "../support/client.mjs";
+import { administrator, follow, patient, weight } from "../support/client.mjs";
 import { poll, startWorkerd } from "../support/server.mjs";
 
 const entry = "tests/workerd/faulty.js";
@@ -12,7 +12,7 @@ async function ready(t) {
   const admin = await administrator(server);
   assert.equal((await admin.put("/fhir/Patient/p", patient("p"))).status, 201);
   const post = async (value) => {
-    const reply = await admin.post("/fhir/Observation", heartRate("p", value));
+    const reply = await admin.post("/fhir/Observation", weight("p", value));
     assert.equal(reply.status, 201, reply.text);
     return `Observation/${reply.body.id}/_history/1`;
   };

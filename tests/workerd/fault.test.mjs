@@ -1,7 +1,7 @@
 // A fault in WebAssembly, in the middle of everything: whoever is waiting gets an answer, and the next ones get a good one.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { administrator, follow, heartRate, patient } from "../support/client.mjs";
+import { administrator, follow, patient, weight } from "../support/client.mjs";
 import { poll, startWorkerd } from "../support/server.mjs";
 
 /** The deadline of src/edge/main.js, and something for a machine that is busy. */
@@ -43,7 +43,7 @@ test("a fault in an object: its caller and all others get an answer within their
   assert.equal((await admin.get("/fhir/Patient/p")).status, 200);
   const follower = follow(t, server.url, admin.token, "patient/p");
   await follower.until((self) => self.frames.length > 0, "hello");
-  assert.equal((await admin.post("/fhir/Observation", heartRate("p", 80))).status, 201);
+  assert.equal((await admin.post("/fhir/Observation", weight("p", 80))).status, 201);
   await follower.until((self) => self.events.length === 1, "an event after the fault");
   await follower.kill();
 });

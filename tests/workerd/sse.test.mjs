@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { test } from "node:test";
 import { node } from "../../scripts/lib/project.mjs";
-import { administrator, follow, heartRate, patient } from "../support/client.mjs";
+import { administrator, follow, patient, weight } from "../support/client.mjs";
 import { poll, startWorkerd } from "../support/server.mjs";
 import { readStream } from "../support/sse.mjs";
 
@@ -13,7 +13,7 @@ async function ready(t) {
   const admin = await administrator(server);
   assert.equal((await admin.put("/fhir/Patient/p", patient("p"))).status, 201);
   const post = async (value) => {
-    const reply = await admin.post("/fhir/Observation", heartRate("p", value));
+    const reply = await admin.post("/fhir/Observation", weight("p", value));
     assert.equal(reply.status, 201, reply.text);
     return `Observation/${reply.body.id}/_history/1`;
   };

@@ -1,0 +1,62 @@
+//! `/alerts` and `/patients/{id}/thresholds`: what staff see and do about their patients' vital signs.
+
+use serde::Deserialize;
+
+use super::reply::Response;
+use super::{Context, Incoming, Platform, input};
+use crate::access::Action;
+use crate::clinic::care::CareRequest;
+use crate::error::{Error, Result};
+use crate::fhir::is_valid_id;
+use crate::vitals::thresholds::{Thresholds, Wire};
+
+/// `GET /alerts`
+pub async fn alerts<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
+    let scope = context.caller().await?.may(Action::Attend)?;
+    let parameters = input::parameters(context.request, &["ward", "patient"])?;
+    let id = |name: &str| match input::parameter(&parameters, name) {
+        Some(id) if !is_valid_id(id) => Err(Error::invalid(name, "this must be the id of a resource")),
+        id => Ok(id.map(str::to_owned)),
+    };
+    let request = CareRequest::Alerts { ward: id("ward")?, patient: id("patient")? };
+    Ok(Response::json(200, context.platform.care(scope, request).await?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    version: Option<u64>,
+}
+
+/// `POST /alerts/{id}/acknowledge`
+pub async fn acknowledge<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str) -> Result<Response> {
+    let caller = context.caller().await?;
+    let scope = caller.may(Action::Attend)?;
+    // Without a body there is no content type either.
+    let seen: Seen = match context.request.header("content-type") {
+        Some(_) => input::json(context.request).await?,
+        None => Seen::default(),
+    };
+    let request = CareRequest::Acknowledge {
+        id: id.to_owned(),
+        name: caller.session.principal.name.clone(),
+        seen: seen.version,
+        actor: caller.actor(&context.id),
+    };
+    Ok(Response::json(200, context.platform.care(scope, request).await?))
+}
+
+/// `/patients/{id}/thresholds`
+pub async fn thresholds<P: Platform, R: Incoming>(context: &Context<'_, P, R>, patient: &str) -> Result<Response> {
+    let caller = context.caller().await?;
+    let scope = caller.may(Action::Attend)?;
+    let patient = patient.to_owned();
+    let request = if context.request.method() == "PUT" {
+        let expected = input::if_match(context.request)?;
+        let thresholds = Thresholds::of(&input::json::<Wire>(context.request).await?)?;
+        CareRequest::SetThresholds { patient, thresholds, expected, actor: caller.actor(&context.id) }
+    } else {
+        CareRequest::Thresholds { patient }
+    };
+    Ok(Response::json(200, context.platform.care(scope, request).await?))
+}
