@@ -40,6 +40,8 @@ pub struct Config {
 pub struct Retention {
     /// By age.
     pub age: Ttl,
+    /// By age, for the kinds that are kept briefly: telemetry.
+    pub brief: Ttl,
     /// By number.
     pub count: u64,
 }
@@ -113,6 +115,7 @@ impl Config {
         }
         let cache = read.number("CACHE_TTL_SECONDS", 3_600, 1, 24 * 3_600);
         let hours = read.number("EVENT_RETENTION_HOURS", 24, 1, 24 * 90);
+        let brief = read.number("TELEMETRY_RETENTION_MINUTES", 60, 1, 24 * 60 * 90);
         let count = read.number("EVENT_RETENTION_COUNT", 100_000, 100, 10_000_000);
 
         let config = Config {
@@ -122,7 +125,11 @@ impl Config {
             session_idle: Ttl::from_mins(idle),
             session_absolute: Ttl::from_mins(absolute),
             cache_ttl: Ttl::from_secs(cache),
-            retention: Retention { age: Ttl::from_mins(hours.saturating_mul(60)), count },
+            retention: Retention {
+                age: Ttl::from_mins(hours.saturating_mul(60)),
+                brief: Ttl::from_mins(brief.min(hours.saturating_mul(60))),
+                count,
+            },
             alerts: read.alerts(),
             stores: read.stores(),
         };
@@ -146,7 +153,10 @@ mod tests {
         assert_eq!(config.session_idle, Ttl::from_mins(15));
         assert_eq!(config.session_absolute, Ttl::from_mins(720));
         assert_eq!(config.cache_ttl, Ttl::from_secs(3_600));
-        assert_eq!(config.retention, Retention { age: Ttl::from_mins(24 * 60), count: 100_000 });
+        assert_eq!(
+            config.retention,
+            Retention { age: Ttl::from_mins(24 * 60), brief: Ttl::from_mins(60), count: 100_000 }
+        );
         assert_eq!(config.alerts, alerts::Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) });
         assert!(config.setup_token.is_none());
     }

@@ -81,6 +81,11 @@ pub enum Action<'a> {
         /// The account's id.
         user: &'a str,
     },
+    /// Send a notice to whoever follows a patient or a ward (those reached otherwise), or to an account.
+    Notify {
+        /// Whether it is to an account.
+        user: bool,
+    },
     /// Take, renew, free and look up leases.
     UseLeases,
     /// See and acknowledge alerts, see and set the limits of a patient.
@@ -174,7 +179,11 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
 
         (
             Role::Practitioner | Role::Nurse,
-            Action::ReadRecords { .. } | Action::FollowPatient | Action::UseLeases | Action::Attend,
+            Action::ReadRecords { .. }
+            | Action::FollowPatient
+            | Action::Notify { user: false }
+            | Action::UseLeases
+            | Action::Attend,
         ) => staff(),
         (Role::Practitioner | Role::Nurse, Action::WriteRecords { kind, shared, .. })
             if !shared || STAFF_KEEPS.contains(&kind) =>
@@ -229,6 +238,8 @@ mod tests {
     const OWN_WARD: Action<'_> = Action::FollowWard { ward: "w1" };
     const OTHER_WARD: Action<'_> = Action::FollowWard { ward: "w2" };
     const MYSELF: Action<'_> = Action::FollowUser { user: "me" };
+    const NOTIFY: Action<'_> = Action::Notify { user: false };
+    const NOTIFY_USER: Action<'_> = Action::Notify { user: true };
     const ANOTHER: Action<'_> = Action::FollowUser { user: "you" };
 
     /// The whole table of the role's half: what is not in a row is refused.
@@ -248,6 +259,8 @@ mod tests {
             OTHER_WARD,
             MYSELF,
             ANOTHER,
+            NOTIFY,
+            NOTIFY_USER,
             Action::UseLeases,
             Action::Attend,
         ];
@@ -260,6 +273,7 @@ mod tests {
             Action::FollowPatient,
             OWN_WARD,
             MYSELF,
+            NOTIFY,
             Action::UseLeases,
             Action::Attend,
         ];

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::Topic;
 use super::cursor::Cursor;
-use super::log::{Logged, Page};
+use super::history::Page;
+use super::log::Logged;
 use crate::error::{Error, Result};
 
 /// The WebSocket subprotocol.
@@ -22,6 +23,8 @@ pub const SUBPROTOCOL: &str = "bedside.v1";
 pub enum Close {
     /// So much was missed that it is given in more than one connection.
     Resume,
+    /// So much was sent and not acknowledged that nothing more is sent.
+    Slow,
 }
 
 impl Close {
@@ -29,13 +32,20 @@ impl Close {
     pub fn code(self) -> u16 {
         match self {
             Close::Resume => 4_000,
+            Close::Slow => 4_002,
         }
+    }
+
+    /// Whether the client is to come back with its cursor.
+    pub fn resumes(self) -> bool {
+        self.code() < 4_100
     }
 
     /// The reason that goes with the code, for whoever reads a log.
     pub fn reason(self) -> &'static str {
         match self {
             Close::Resume => "resume",
+            Close::Slow => "resume: nothing was acknowledged for too long",
         }
     }
 }
@@ -59,7 +69,7 @@ pub struct WireEvent<'a> {
 }
 
 /// What was lost to the reader.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The position before the oldest event kept.
     pub oldest: String,
@@ -73,7 +83,7 @@ pub struct Gap {
 pub enum Frame<'a> {
     /// First of all.
     Hello {
-        /// The position of the newest event.
+        /// The position that the listener came with; that of the newest event where it came with none.
         cursor: String,
         /// The position before the oldest event kept.
         oldest: String,
@@ -94,6 +104,33 @@ pub enum Frame<'a> {
     },
 }
 
+/// The last frame before a socket is closed for this reason.
+pub fn bye(why: Close) -> Result<String> {
+    frame(&Frame::Bye { code: why.code(), resume: why.resumes() })
+}
+
+/// A frame from a client.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ClientFrame {
+    /// Everything up to here has been read.
+    Ack {
+        /// The cursor of the last event.
+        cursor: String,
+    },
+}
+
+/// The text by which a client says that it has read everything up to `cursor`.
+pub fn acknowledgement(cursor: &str) -> Result<String> {
+    write(&ClientFrame::Ack { cursor: cursor.to_owned() })
+}
+
+/// Up to where a client says that it has read; `None` for anything else that it says.
+pub fn acknowledged(text: &str) -> Option<Cursor> {
+    let ClientFrame::Ack { cursor } = serde_json::from_str(text).ok()?;
+    Cursor::parse(&cursor)
+}
+
 /// A page of history on the wire.
 #[derive(Debug, Serialize)]
 pub struct WirePage<'a> {
@@ -108,7 +145,7 @@ pub struct WirePage<'a> {
 fn wire<'a>(epoch: &str, logged: &'a Logged) -> Result<WireEvent<'a>> {
     let data = serde_json::from_str(&logged.event.data).map_err(|_| Error::internal("an event holds no JSON"))?;
     Ok(WireEvent {
-        cursor: Cursor { epoch: epoch.to_owned(), offset: logged.offset }.to_string(),
+        cursor: Cursor { seen: logged.seen, ..Cursor::at(epoch, logged.offset) }.to_string(),
         id: Cow::Borrowed(&logged.event.id),
         kind: Cow::Borrowed(&logged.event.kind),
         at: logged.event.at.to_rfc3339(),
@@ -160,6 +197,7 @@ mod tests {
     fn frames_are_pinned() {
         let logged = Logged {
             offset: 7,
+            seen: 0,
             event: Event {
                 id: "Observation/1/_history/2".into(),
                 kind: "observation".into(),
@@ -173,11 +211,11 @@ mod tests {
         let hello = Frame::Hello { cursor: "e1:7".into(), oldest: "e1:0".into() };
         assert_eq!(frame(&hello).unwrap(), r#"{"type":"hello","cursor":"e1:7","oldest":"e1:0"}"#);
         let topic = Topic::User("u".into());
-        let lost = Frame::Gap(gap(&topic, &Cursor { epoch: "e1".into(), offset: 3 }));
+        let lost = Frame::Gap(gap(&topic, &Cursor::at("e1", 3)));
         assert_eq!(frame(&lost).unwrap(), r#"{"type":"gap","oldest":"e1:3","reread":["/session"]}"#);
         let bye = Frame::Bye { code: Close::Resume.code(), resume: true };
         assert_eq!(frame(&bye).unwrap(), r#"{"type":"bye","code":4000,"resume":true}"#);
-        let cursor = Cursor { epoch: "e1".into(), offset: 7 };
+        let cursor = Cursor::at("e1", 7);
         let text = page(&topic, &Page { events: vec![logged], cursor, gap: None, more: false }).unwrap();
         assert_eq!(text, format!(r#"{{"events":[{event}],"cursor":"e1:7","gap":null}}"#));
     }

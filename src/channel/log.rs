@@ -1,84 +1,168 @@
 //! A topic's log in its object's SQLite: events by offset, each once, trimmed by age and number.
 //!
-//! Invariant: offsets are given without a hole, in the order in which outbox rows were committed (`applied` is the last
-//! sequence number taken, and only its successor is taken next). A delivery that begins after `applied + 1` shows that
-//! this log lost what it had acknowledged; then the epoch changes and every old cursor meets a gap.
+//! Invariant: offsets are given without a hole. Events of records come in the order in which their outbox rows were
+//! committed (`applied` is the last sequence number taken, and only its successor is taken next); other events are put
+//! between them as they come. A delivery that begins after `applied + 1` shows that this log lost what it had acknowledged;
+//! then the epoch changes and every cursor of before meets a gap. Every row says what was applied when it was written, so
+//! that an event costs one row.
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Cursor, Extent, Verdict, recover};
+use super::EventKind;
+use super::cursor::{Cursor, Extent};
 use super::outbox::{Delivery, Event};
 use crate::config::Retention;
-use crate::error::{Error, Result};
-use crate::store::sql::{Row, Sql};
-use crate::time::{Entropy, UnixMillis};
+use crate::error::{Error, Kind, Result};
+use crate::store::sql::Sql;
+use crate::time::{Entropy, Ttl, UnixMillis};
 
 /// An event with its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logged {
     /// Its place in the log.
     pub offset: u64,
+    /// Up to which sequence number of the outbox its reader has what comes later: see [`Cursor::seen`].
+    pub seen: u64,
     /// The event.
     pub event: Event,
 }
 
-/// A page of history, or what a subscriber is given first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
-    /// The events, in order.
-    pub events: Vec<Logged>,
-    /// The position after the last of them: where the next page goes on.
-    pub cursor: Cursor,
-    /// The position before the oldest event kept, if events were lost to the reader.
-    pub gap: Option<Cursor>,
-    /// Whether there is more after `cursor`.
-    pub more: bool,
+/// Where an event came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The outbox: it is about a record.
+    Outbox = 0,
+    /// Published without a key: it is never sent again.
+    Published = 1,
+    /// Published under a key of the publisher's, which finds it again.
+    Keyed = 2,
 }
 
 /// Makes the tables and the first epoch where they are not there yet.
-pub fn prepare(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
+pub fn prepare(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis) -> Result<()> {
     for statement in [
-        "CREATE TABLE IF NOT EXISTS log (offset INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, \
-         at INTEGER NOT NULL, received INTEGER NOT NULL, data TEXT NOT NULL)",
-        "CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL, \
-         newest INTEGER NOT NULL, applied INTEGER NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS events (offset INTEGER PRIMARY KEY, applied INTEGER NOT NULL, \
+         source INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, received INTEGER NOT NULL, \
+         data TEXT NOT NULL)",
+        "CREATE UNIQUE INDEX IF NOT EXISTS events_by_key ON events (id) WHERE source = 2",
+        // `newest`, `applied` and `received` are those of the newest event where no event is kept.
+        "CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL, \
+         begun INTEGER NOT NULL, newest INTEGER NOT NULL, applied INTEGER NOT NULL, received INTEGER NOT NULL, \
+         lost INTEGER NOT NULL, lost_seq INTEGER NOT NULL, lost_at INTEGER NOT NULL, brief INTEGER NOT NULL)",
     ] {
         sql.exec(statement, &[])?;
     }
     sql.exec(
-        "INSERT INTO state (id, epoch, newest, applied) VALUES (1, ?1, 0, 0) ON CONFLICT DO NOTHING",
-        &[new_epoch(entropy).into()],
+        "INSERT INTO log VALUES (1, ?1, ?2, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING",
+        &[new_epoch(entropy).into(), now.into()],
     )?;
     Ok(())
 }
 
+/// Eight letters and digits, the first a letter, so that none is taken for a number.
 fn new_epoch(entropy: &impl Entropy) -> String {
-    entropy.uuid().chars().filter(char::is_ascii_hexdigit).take(8).collect()
+    std::iter::once('e').chain(entropy.uuid().chars().filter(char::is_ascii_hexdigit).take(7)).collect()
 }
 
-struct State {
-    epoch: String,
-    newest: u64,
-    applied: u64,
+/// What is known of a log besides its events.
+pub(super) struct State {
+    pub(super) epoch: String,
+    /// When the epoch began.
+    pub(super) begun: UnixMillis,
+    pub(super) newest: u64,
+    /// The last sequence number of the outbox that was taken.
+    pub(super) applied: u64,
+    /// When the newest event came: never less than for those before.
+    received: UnixMillis,
+    pub(super) lost: u64,
+    /// The last sequence number of the outbox whose event is no longer here.
+    pub(super) lost_seq: u64,
+    /// When the newest event that is no longer here came.
+    pub(super) lost_at: UnixMillis,
+    /// Up to this offset the kinds that are kept briefly have been looked at.
+    brief: u64,
+    /// The offset of the oldest event that is kept.
+    oldest: Option<u64>,
 }
 
-fn state(sql: &impl Sql) -> Result<State> {
+pub(super) fn state(sql: &impl Sql) -> Result<State> {
     let mut row = sql
-        .first("SELECT epoch, newest, applied FROM state WHERE id = 1", &[])?
+        .first(
+            "SELECT epoch, begun, lost, lost_seq, lost_at, brief, max(newest, coalesce(e.offset, 0)), \
+             max(log.applied, coalesce(e.applied, 0)), max(log.received, coalesce(e.received, 0)), \
+             (SELECT min(offset) FROM events) FROM log LEFT JOIN \
+             (SELECT offset, applied, received FROM events ORDER BY offset DESC LIMIT 1) e WHERE id = 1",
+            &[],
+        )?
         .ok_or_else(|| Error::internal("the topic was not prepared"))?;
-    Ok(State { epoch: row.text()?, newest: row.number()?, applied: row.number()? })
+    Ok(State {
+        epoch: row.text()?,
+        begun: row.instant()?,
+        lost: row.number()?,
+        lost_seq: row.number()?,
+        lost_at: row.instant()?,
+        brief: row.number()?,
+        newest: row.number()?,
+        applied: row.number()?,
+        received: row.instant()?,
+        oldest: row.maybe_number()?,
+    })
+}
+
+fn keep(sql: &impl Sql, state: &State) -> Result<()> {
+    sql.exec(
+        "UPDATE log SET epoch = ?1, begun = ?2, newest = ?3, applied = ?4, received = ?5, lost = ?6, lost_seq = ?7, \
+         lost_at = ?8, brief = ?9 WHERE id = 1",
+        &[
+            state.epoch.as_str().into(),
+            state.begun.into(),
+            state.newest.into(),
+            state.applied.into(),
+            state.received.into(),
+            state.lost.into(),
+            state.lost_seq.into(),
+            state.lost_at.into(),
+            state.brief.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+impl State {
+    pub(super) fn extent(&self) -> Extent {
+        Extent {
+            epoch: self.epoch.clone(),
+            oldest: self.oldest.unwrap_or_else(|| self.newest.saturating_add(1)),
+            newest: self.newest,
+            lost: self.lost,
+        }
+    }
 }
 
 /// What the log holds.
 pub fn extent(sql: &impl Sql) -> Result<Extent> {
-    let state = state(sql)?;
-    let oldest =
-        sql.first("SELECT min(offset) FROM log", &[])?.map(|mut row| row.maybe_number()).transpose()?.flatten();
-    Ok(Extent {
-        epoch: state.epoch,
-        oldest: oldest.unwrap_or_else(|| state.newest.saturating_add(1)),
-        newest: state.newest,
-    })
+    state(sql).map(|state| state.extent())
+}
+
+/// Puts `event` at the end: the next offset, at an instant that is not before that of any event.
+fn append(sql: &impl Sql, state: &mut State, now: UnixMillis, source: Source, event: &Event) -> Result<Logged> {
+    state.newest = state.newest.saturating_add(1);
+    state.received = state.received.max(now);
+    sql.exec(
+        "INSERT INTO events (offset, applied, source, id, kind, at, received, data) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        &[
+            state.newest.into(),
+            state.applied.into(),
+            (source as u64).into(),
+            event.id.as_str().into(),
+            event.kind.as_str().into(),
+            event.at.into(),
+            state.received.into(),
+            event.data.as_str().into(),
+        ],
+    )?;
+    Ok(Logged { offset: state.newest, seen: 0, event: event.clone() })
 }
 
 /// What a delivery did.
@@ -86,10 +170,12 @@ pub fn extent(sql: &impl Sql) -> Result<Extent> {
 pub struct Delivered {
     /// The last sequence number that is in the log: what to acknowledge.
     pub applied: u64,
+    /// The epoch that it is in.
+    pub epoch: String,
     /// The events that are new, to be sent to everybody who listens.
     pub fresh: Vec<Logged>,
-    /// Whether the epoch changed: everybody who listens must be told of a gap first.
-    pub broken: bool,
+    /// If the epoch changed, the position from which its events go on: everybody who listens is told of a gap first.
+    pub broken: Option<Cursor>,
 }
 
 /// Takes `delivery` at `now`: what is known already is passed over, what is new is appended, all in one transaction.
@@ -101,94 +187,132 @@ pub fn deliver(
     delivery: &Delivery,
 ) -> Result<Delivered> {
     sql.transaction(|| {
-        let State { mut newest, mut applied, .. } = state(sql)?;
-        let before = applied;
-        let broken = delivery.first > applied.saturating_add(1);
-        if broken {
-            sql.exec("DELETE FROM log", &[])?;
-            sql.exec("UPDATE state SET epoch = ?1, newest = 0 WHERE id = 1", &[new_epoch(entropy).into()])?;
-            applied = delivery.first.saturating_sub(1);
-            newest = 0;
+        let mut state = state(sql)?;
+        let mut broken = None;
+        if delivery.first > state.applied.saturating_add(1) {
+            state.epoch = new_epoch(entropy);
+            state.begun = now;
+            state.applied = delivery.first.saturating_sub(1);
+            // What has come since the loss stays, and is given after the gap.
+            (state.lost, state.lost_seq, state.lost_at) = (state.newest, state.applied, now);
+            broken = Some(Cursor::at(&state.epoch, state.newest));
+            keep(sql, &state)?;
         }
         let mut fresh = Vec::new();
         for (seq, event) in (delivery.first..).zip(&delivery.events) {
-            if seq <= applied {
-                continue;
+            if seq > state.applied {
+                state.applied = seq;
+                fresh.push(append(sql, &mut state, now, Source::Outbox, event)?);
             }
-            applied = seq;
-            let offset = newest.saturating_add(1);
-            let inserted = sql.first(
-                "INSERT INTO log (offset, id, kind, at, received, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT (id) DO NOTHING RETURNING offset",
-                &[
-                    offset.into(),
-                    event.id.as_str().into(),
-                    event.kind.as_str().into(),
-                    event.at.into(),
-                    now.into(),
-                    event.data.as_str().into(),
-                ],
-            )?;
-            if inserted.is_none() {
-                continue;
-            }
-            newest = offset;
-            fresh.push(Logged { offset: newest, event: event.clone() });
         }
-        if broken || applied != before {
-            sql.exec("UPDATE state SET newest = ?1, applied = ?2 WHERE id = 1", &[newest.into(), applied.into()])?;
-            trim(sql, now, retention, newest)?;
-        }
-        Ok(Delivered { applied, fresh, broken })
+        let (applied, epoch) = (state.applied, state.epoch.clone());
+        trim_now_and_then(sql, now, retention, state, fresh.len())?;
+        Ok(Delivered { applied, epoch, fresh, broken })
     })
 }
 
-fn trim(sql: &impl Sql, now: UnixMillis, retention: Retention, newest: u64) -> Result<()> {
-    sql.exec("DELETE FROM log WHERE offset <= ?1", &[newest.saturating_sub(retention.count).into()])?;
-    // The inner query walks from the oldest row to the first fresh one, so that its cost is what is trimmed.
-    sql.exec(
-        "DELETE FROM log WHERE offset < \
-         coalesce((SELECT offset FROM log WHERE received > ?1 ORDER BY offset LIMIT 1), ?2)",
-        &[now.0.saturating_sub(retention.age.0).into(), newest.saturating_add(1).into()],
-    )?;
-    Ok(())
+/// What a publication did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The position after the event.
+    pub cursor: Cursor,
+    /// The event, where it is new.
+    pub fresh: Option<Logged>,
 }
 
-/// Trims what is too old at `now` though nothing new came. Gives when the oldest event that is left will be.
-pub fn expire(sql: &impl Sql, now: UnixMillis, retention: Retention) -> Result<Option<UnixMillis>> {
-    let oldest = || -> Result<Option<UnixMillis>> {
-        let row = sql.first("SELECT received FROM log ORDER BY offset LIMIT 1", &[])?;
-        Ok(row.map(|mut row| row.instant()).transpose()?.map(|received| received.plus(retention.age)))
+/// Appends `event`, which is about no record. Under a key (`keyed`) it is appended once: as long as it is kept, the same
+/// event again is the same place, and another under its id is a 409.
+pub fn publish(sql: &impl Sql, now: UnixMillis, retention: Retention, event: &Event, keyed: bool) -> Result<Published> {
+    sql.transaction(|| {
+        let mut state = state(sql)?;
+        let known = match keyed {
+            true => sql.first(
+                "SELECT offset, kind, data FROM events WHERE source = 2 AND id = ?1",
+                &[event.id.as_str().into()],
+            )?,
+            false => None,
+        };
+        if let Some(mut row) = known {
+            let (offset, kind, data) = (row.number()?, row.text()?, row.text()?);
+            if kind != event.kind || data != event.data {
+                return Err(Error::new(Kind::Conflict, "another event was published under this id").at("id"));
+            }
+            return Ok(Published { cursor: Cursor::at(&state.epoch, offset), fresh: None });
+        }
+        let source = if keyed { Source::Keyed } else { Source::Published };
+        let logged = append(sql, &mut state, now, source, event)?;
+        let cursor = Cursor::at(&state.epoch, logged.offset);
+        trim_now_and_then(sql, now, retention, state, 1)?;
+        Ok(Published { cursor, fresh: Some(logged) })
+    })
+}
+
+/// Events between two looks at what is to be trimmed: so many more than [`Retention::count`] can be kept.
+const TRIM_EVERY: u64 = 32;
+
+fn trim_now_and_then(
+    sql: &impl Sql,
+    now: UnixMillis,
+    retention: Retention,
+    state: State,
+    appended: usize,
+) -> Result<()> {
+    let before = state.newest.saturating_sub(u64::try_from(appended).unwrap_or(u64::MAX));
+    if state.newest / TRIM_EVERY == before / TRIM_EVERY { Ok(()) } else { trim(sql, now, retention, state) }
+}
+
+fn trim(sql: &impl Sql, now: UnixMillis, retention: Retention, mut state: State) -> Result<()> {
+    // From `after` to the first row that is fresh enough, so that the cost is what is looked at for the first time.
+    let stale_until = |after: u64, age: Ttl| -> Result<u64> {
+        let fresh = sql.first(
+            "SELECT offset FROM events WHERE offset > ?1 AND received > ?2 ORDER BY offset LIMIT 1",
+            &[after.into(), now.0.saturating_sub(age.0).into()],
+        )?;
+        Ok(fresh.map(|mut row| row.number()).transpose()?.map_or(state.newest, |offset| offset.saturating_sub(1)))
     };
-    if oldest()?.is_some_and(|due| due <= now) {
-        sql.transaction(|| trim(sql, now, retention, state(sql)?.newest))?;
+    let until = stale_until(0, retention.age)?.max(state.newest.saturating_sub(retention.count));
+    let brief = stale_until(state.brief, retention.brief)?.max(state.brief);
+    let doomed = "(offset <= ?1 OR (offset > ?2 AND offset <= ?3 AND kind = ?4))";
+    let parameters = [until.into(), state.brief.into(), brief.into(), EventKind::Telemetry.as_str().into()];
+    let last = |condition: &str| {
+        sql.first(
+            &format!(
+                "SELECT offset, applied, received FROM events WHERE {doomed} AND {condition} ORDER BY offset DESC LIMIT 1"
+            ),
+            &parameters,
+        )
+    };
+    let newest_doomed = last("1")?;
+    if let Some(mut row) = last("offset <= ?1")? {
+        let _offset = row.number()?;
+        state.lost_seq = state.lost_seq.max(row.number()?);
     }
-    oldest()
+    if let Some(mut row) = last("source <> 0")? {
+        let (_offset, _applied) = (row.number()?, row.number()?);
+        state.lost_at = state.lost_at.max(row.instant()?);
+    }
+    let looked_at = brief.saturating_sub(state.brief);
+    state.brief = brief;
+    if let Some(mut row) = newest_doomed {
+        state.lost = state.lost.max(row.number()?);
+        sql.exec(&format!("DELETE FROM events WHERE {doomed}"), &parameters)?;
+        keep(sql, &state)
+    } else if looked_at >= LOOKED_AT {
+        keep(sql, &state)
+    } else {
+        Ok(())
+    }
 }
 
-/// The events after `after` (from the oldest kept where `None`), at most `limit`.
-pub fn page(sql: &impl Sql, after: Option<&Cursor>, limit: u64) -> Result<Page> {
-    let extent = extent(sql)?;
-    let (after, gap) = match after.map(|cursor| recover(cursor, &extent)) {
-        None => (extent.oldest.saturating_sub(1), None),
-        Some(Verdict::Replay { after }) => (after, None),
-        Some(Verdict::Gap { after }) => (after, Some(extent.before_oldest())),
-    };
-    let events = sql
-        .exec(
-            "SELECT offset, id, kind, at, data FROM log WHERE offset > ?1 ORDER BY offset LIMIT ?2",
-            &[after.into(), limit.into()],
-        )?
-        .into_iter()
-        .map(logged)
-        .collect::<Result<Vec<_>>>()?;
-    let last = events.last().map_or(after, |logged| logged.offset);
-    Ok(Page { cursor: extent.at(last), gap, more: last < extent.newest, events })
-}
+/// So many rows are looked at again before it is noted that they are not of a kind that is kept briefly.
+const LOOKED_AT: u64 = 256;
 
-fn logged(mut row: Row) -> Result<Logged> {
-    Ok(Logged {
-        offset: row.number()?,
-        event: Event { id: row.text()?, kind: row.text()?, at: row.instant()?, data: row.text()? },
-    })
+/// Trims what is too old at `now` though nothing new came. Gives when something that is left will be.
+pub fn expire(sql: &impl Sql, now: UnixMillis, retention: Retention) -> Result<Option<UnixMillis>> {
+    sql.transaction(|| {
+        let state = state(sql)?;
+        trim(sql, now, retention, state)
+    })?;
+    let oldest = sql.first("SELECT received FROM events ORDER BY offset LIMIT 1", &[])?;
+    oldest.map(|mut row| Ok(row.instant()?.plus(retention.age))).transpose()
 }

@@ -5,11 +5,16 @@
 
 pub mod cursor;
 pub mod frame;
+pub mod history;
 pub mod log;
+#[cfg(test)]
+mod model;
 pub mod object;
 pub mod outbox;
+pub mod poll;
 pub mod replay;
 pub mod sse;
+pub mod window;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +81,10 @@ pub enum EventKind {
     Alert,
     /// A patient's early-warning score was reckoned anew.
     Score,
+    /// A reading of a monitor. Kept for a shorter time than the others.
+    Telemetry,
+    /// A message of a person or a program to whoever follows the topic.
+    Notice,
 }
 
 impl EventKind {
@@ -97,6 +106,8 @@ impl EventKind {
             EventKind::Appointment => "appointment",
             EventKind::Alert => "alert",
             EventKind::Score => "score",
+            EventKind::Telemetry => "telemetry",
+            EventKind::Notice => "notice",
         }
     }
 }

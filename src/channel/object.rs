@@ -5,11 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Topic;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Position};
 use super::frame::{self, Frame};
-use super::log::{self, Page};
-use super::outbox::Delivery;
+use super::history::{self, Page};
+use super::log;
+use super::outbox::{Delivery, Event};
+use super::{EventKind, Topic};
 use crate::config::Retention;
 use crate::error::Result;
 use crate::store::agenda;
@@ -29,12 +30,23 @@ pub enum TopicRequest {
         /// What is not acknowledged yet, from its oldest on.
         delivery: Delivery,
     },
+    /// Takes an event that is about no record.
+    Publish {
+        /// The topic.
+        topic: Topic,
+        /// The key under which it is taken once; `None` takes it as often as it is sent.
+        key: Option<String>,
+        /// Its kind.
+        kind: EventKind,
+        /// JSON.
+        data: String,
+    },
     /// Reads history.
     Page {
         /// The topic.
         topic: Topic,
         /// Where to go on; `None` begins at the oldest event kept.
-        after: Option<Cursor>,
+        after: Option<Position>,
         /// At most this many events.
         limit: u64,
     },
@@ -43,7 +55,7 @@ pub enum TopicRequest {
 impl TopicRequest {
     /// Whether repeating it after a lost answer could do something twice.
     pub fn is_change(&self) -> bool {
-        matches!(self, TopicRequest::Deliver { .. })
+        !matches!(self, TopicRequest::Page { .. })
     }
 }
 
@@ -51,9 +63,23 @@ impl TopicRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopicReply {
     /// Every event up to this sequence number is in the log.
-    Applied(u64),
+    Applied {
+        /// The sequence number.
+        seq: u64,
+        /// The epoch of the log.
+        epoch: String,
+    },
+    /// Of a publication: the event is in the log.
+    Published {
+        /// The position after it.
+        cursor: Cursor,
+        /// Whether it is new, and was not published before under the same key.
+        fresh: bool,
+    },
     /// A page of history.
     Page(Page),
+    /// The log does not have everything yet that the reader's snapshot has: it is on its way.
+    Behind,
 }
 
 /// An answer, and what everybody who listens is to be sent, in order.
@@ -66,9 +92,9 @@ pub struct Done {
 }
 
 /// Makes the tables where they are not there yet.
-pub fn prepare(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
+pub fn prepare(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis) -> Result<()> {
     agenda::prepare(sql)?;
-    log::prepare(sql, entropy)
+    log::prepare(sql, entropy, now)
 }
 
 /// Does what is due at `now`.
@@ -88,33 +114,40 @@ pub fn handle(
     retention: Retention,
     request: &TopicRequest,
 ) -> Result<Done> {
-    match request {
+    let mut frames = Vec::new();
+    let reply = match request {
         TopicRequest::Deliver { topic, delivery } => {
             let done = log::deliver(sql, entropy, now, retention, delivery)?;
-            let mut frames = Vec::new();
-            if done.broken || !done.fresh.is_empty() {
-                let extent = log::extent(sql)?;
-                if done.broken {
-                    frames.push(frame::frame(&Frame::Gap(frame::gap(topic, &extent.before_oldest())))?);
-                }
-                if !done.fresh.is_empty() {
-                    agenda::by(sql, EXPIRE, now.plus(retention.age))?;
-                    frames.push(frame::events(&extent.epoch, &done.fresh)?);
-                }
+            if let Some(oldest) = &done.broken {
+                frames.push(frame::frame(&Frame::Gap(frame::gap(topic, oldest)))?);
             }
-            Ok(Done { reply: TopicReply::Applied(done.applied), frames })
+            if !done.fresh.is_empty() {
+                frames.push(frame::events(&done.epoch, &done.fresh)?);
+            }
+            TopicReply::Applied { seq: done.applied, epoch: done.epoch }
+        }
+        TopicRequest::Publish { key, kind, data, .. } => {
+            let id = key.clone().unwrap_or_else(|| entropy.uuid());
+            let event = Event { id, kind: kind.as_str().to_owned(), at: now, data: data.clone() };
+            let done = log::publish(sql, now, retention, &event, key.is_some())?;
+            if let Some(fresh) = &done.fresh {
+                frames.push(frame::events(&done.cursor.epoch, std::slice::from_ref(fresh))?);
+            }
+            TopicReply::Published { cursor: done.cursor, fresh: done.fresh.is_some() }
         }
         TopicRequest::Page { after, limit, .. } => {
-            let reply = TopicReply::Page(log::page(sql, after.as_ref(), *limit)?);
-            Ok(Done { reply, frames: Vec::new() })
+            history::page(sql, after.as_ref(), *limit)?.map_or(TopicReply::Behind, TopicReply::Page)
         }
+    };
+    if !frames.is_empty() {
+        agenda::by(sql, EXPIRE, now.plus(retention.age))?;
     }
+    Ok(Done { reply, frames })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::outbox::Event;
     use crate::store::sqlite::Sqlite;
     use crate::testing::Seeded;
     use crate::time::Ttl;
@@ -122,8 +155,8 @@ mod tests {
     #[test]
     fn a_quiet_topic_lets_go_of_what_is_too_old() {
         let (sql, random) = (Sqlite::open(), Seeded::new(3));
-        prepare(&sql, &random).unwrap();
-        let retention = Retention { age: Ttl(1_000), count: 100 };
+        prepare(&sql, &random, UnixMillis(0)).unwrap();
+        let retention = Retention { age: Ttl(1_000), brief: Ttl(500), count: 100 };
         let topic = Topic::Patient("p".into());
         let deliver = |seq: u64, now: u64| {
             let event = Event { id: seq.to_string(), kind: "x".into(), at: UnixMillis(now), data: "1".into() };
@@ -131,7 +164,7 @@ mod tests {
             let request = TopicRequest::Deliver { topic: topic.clone(), delivery };
             handle(&sql, &random, UnixMillis(now), retention, &request).unwrap();
         };
-        let kept = || log::page(&sql, None, 10).unwrap().events.len();
+        let kept = || history::page(&sql, None, 10).unwrap().unwrap().events.len();
         let wake = |now: u64| {
             wake(&sql, UnixMillis(now), retention, EXPIRE).unwrap();
             (kept(), agenda::next(&sql).unwrap())
@@ -143,6 +176,6 @@ mod tests {
         assert_eq!(wake(11_000), (1, Some(UnixMillis(11_400))));
         assert_eq!(wake(11_400), (0, None));
         let extent = log::extent(&sql).unwrap();
-        assert_eq!((extent.oldest, extent.newest), (3, 2), "offsets go on where they were");
+        assert_eq!((extent.oldest, extent.newest, extent.lost), (3, 2, 2), "offsets go on where they were");
     }
 }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Topic;
+use super::cursor::Snapshot;
 use crate::error::{Error, Result};
 use crate::store::sql::Sql;
 use crate::time::UnixMillis;
@@ -43,7 +44,8 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     for statement in [
         "CREATE TABLE IF NOT EXISTS outbox (topic TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, \
          kind TEXT NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (topic, seq)) WITHOUT ROWID",
-        "CREATE TABLE IF NOT EXISTS outbox_topics (topic TEXT PRIMARY KEY, newest INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS outbox_topics (topic TEXT PRIMARY KEY, newest INTEGER NOT NULL, epoch TEXT) \
+         WITHOUT ROWID",
     ] {
         sql.exec(statement, &[])?;
     }
@@ -103,8 +105,23 @@ pub fn next(sql: &impl Sql, topic: &Topic) -> Result<Option<Delivery>> {
     Ok(delivery)
 }
 
-/// Forgets what `topic` has up to and including `applied`.
-pub fn acknowledge(sql: &impl Sql, topic: &Topic, applied: u64) -> Result<()> {
-    sql.exec("DELETE FROM outbox WHERE topic = ?1 AND seq <= ?2", &[topic.to_string().into(), applied.into()])?;
+/// Forgets what `topic` has up to and including `applied`, and keeps in mind the epoch that its log is in.
+pub fn acknowledge(sql: &impl Sql, topic: &Topic, applied: u64, epoch: &str) -> Result<()> {
+    let topic = topic.to_string();
+    sql.exec("DELETE FROM outbox WHERE topic = ?1 AND seq <= ?2", &[topic.as_str().into(), applied.into()])?;
+    sql.exec(
+        "UPDATE outbox_topics SET epoch = ?2 WHERE topic = ?1 AND epoch IS NOT ?2",
+        &[topic.into(), epoch.into()],
+    )?;
     Ok(())
+}
+
+/// The position in `topic` of whatever is read of the records at this instant, `now`.
+pub fn snapshot(sql: &impl Sql, topic: &Topic, now: UnixMillis) -> Result<Snapshot> {
+    let known = sql.first("SELECT newest, epoch FROM outbox_topics WHERE topic = ?1", &[topic.to_string().into()])?;
+    let (seq, epoch) = match known {
+        Some(mut row) => (row.number()?, row.maybe_text()?),
+        None => (0, None),
+    };
+    Ok(Snapshot { epoch, seq, at: now })
 }

@@ -8,7 +8,6 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::cursor::Cursor;
 use super::frame::{Gap, WireEvent, write};
 use crate::error::{Error, Result};
 
@@ -23,8 +22,15 @@ pub const HEARTBEAT: &str = ": still here\n\n";
 /// What a frame says to the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Text to be sent; empty for a frame that means nothing to an event stream.
-    Text(String),
+    /// The frame means nothing to an event stream.
+    Nothing,
+    /// Something to be sent.
+    Text {
+        /// The text.
+        text: String,
+        /// The position of the client once it has read it.
+        cursor: String,
+    },
     /// The stream ends here; the client comes back with its last event id.
     End,
 }
@@ -42,36 +48,36 @@ struct Received<'a> {
     reread: Vec<String>,
 }
 
-/// Translates the text of a frame of `bedside.v1`. `after` is the cursor that the client came with.
-pub fn translate(after: Option<&Cursor>, frame: &str) -> Result<Said> {
+/// Translates the text of a frame of `bedside.v1`.
+pub fn translate(frame: &str) -> Result<Said> {
     let broken = || Error::internal("a frame of a topic could not be read");
     let frame: Received<'_> = serde_json::from_str(frame).map_err(|_| broken())?;
     let mut text = String::new();
-    match frame.kind.as_ref() {
+    let cursor = match frame.kind.as_ref() {
         "hello" => {
             let cursor = frame.cursor.ok_or_else(broken)?;
-            // A client whose cursor does not hold is told of the gap next. Until then it keeps the cursor that it came
-            // with: if it is cut off in between, it comes back with that and hears of the gap then.
-            if after.is_none_or(|after| after.to_string() == cursor) {
-                field(&mut text, "id", &cursor)?;
-                text.push('\n');
-            }
+            field(&mut text, "id", &cursor)?;
+            text.push('\n');
+            cursor
         }
         "events" => {
             for event in &frame.events {
                 let data = write(&Data { id: &event.id, at: &event.at, data: event.data })?;
                 block(&mut text, &event.cursor, &event.kind, &data)?;
             }
+            let Some(last) = frame.events.into_iter().last() else { return Ok(Said::Nothing) };
+            last.cursor
         }
         "gap" => {
             let gap = Gap { oldest: frame.oldest.ok_or_else(broken)?, reread: frame.reread };
             block(&mut text, &gap.oldest, "gap", &write(&gap)?)?;
+            gap.oldest
         }
         "bye" => return Ok(Said::End),
         // A frame of a later version of the program, met while a deployment is replaced.
-        _ => {}
-    }
-    Ok(Said::Text(text))
+        _ => return Ok(Said::Nothing),
+    };
+    Ok(Said::Text { text, cursor })
 }
 
 /// What stands in the `data:` of an event.
@@ -105,6 +111,7 @@ fn field(text: &mut String, name: &str, value: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::channel::Topic;
+    use crate::channel::cursor::Cursor;
     use crate::channel::frame::{self, Close, Frame};
     use crate::channel::log::Logged;
     use crate::channel::outbox::Event;
@@ -117,12 +124,16 @@ mod tests {
     fn logged(offset: u64, data: &str) -> Logged {
         let event =
             Event { id: format!("o{offset}"), kind: "observation".into(), at: UnixMillis(0), data: data.into() };
-        Logged { offset, event }
+        Logged { offset, seen: 0, event }
     }
 
-    fn said(after: Option<&str>, frame: &str) -> String {
-        match translate(after.map(cursor).as_ref(), frame).unwrap() {
-            Said::Text(text) => text,
+    fn said(frame: &str) -> String {
+        match translate(frame).unwrap() {
+            Said::Text { text, cursor } => {
+                assert_eq!(client(&text).1, cursor);
+                text
+            }
+            Said::Nothing => String::new(),
             Said::End => panic!("{frame}"),
         }
     }
@@ -160,33 +171,29 @@ mod tests {
             r#"data: {"id":"o8","at":"1970-01-01T00:00:00.000Z","data":null}"#,
             "\n\n"
         );
-        assert_eq!(said(None, &two), expected);
+        assert_eq!(said(&two), expected);
         let gap = Frame::Gap(frame::gap(&Topic::User("u".into()), &cursor("e1:3")));
         let expected = "id: e1:3\nevent: gap\ndata: {\"oldest\":\"e1:3\",\"reread\":[\"/session\"]}\n\n";
-        assert_eq!(said(None, &frame::frame(&gap).unwrap()), expected);
+        assert_eq!(said(&frame::frame(&gap).unwrap()), expected);
         let bye = frame::frame(&Frame::Bye { code: Close::Resume.code(), resume: true }).unwrap();
-        assert_eq!(translate(None, &bye).unwrap(), Said::End);
+        assert_eq!(translate(&bye).unwrap(), Said::End);
         assert_eq!((client(OPENING).0.len(), client(HEARTBEAT).0.len()), (0, 0));
-        assert_eq!(said(None, r#"{"type":"of a later version","x":[1]}"#), "");
+        assert_eq!(said(r#"{"type":"of a later version","x":[1]}"#), "");
     }
 
     #[test]
-    fn a_client_has_a_cursor_from_the_beginning_but_never_past_a_gap_it_was_not_told_of() {
+    fn a_client_has_a_cursor_from_the_beginning() {
         let hello = Frame::Hello { cursor: "e1:7".into(), oldest: "e1:0".into() };
-        let hello = frame::frame(&hello).unwrap();
-        assert_eq!(said(None, &hello), "id: e1:7\n\n");
-        assert_eq!(said(Some("e1:7"), &hello), "id: e1:7\n\n");
-        assert_eq!(client(&said(None, &hello)), (Vec::new(), "e1:7".to_owned()));
-        for lost in ["e0:7", "e1:2", "e1:9"] {
-            assert_eq!(said(Some(lost), &hello), "", "{lost}");
-        }
+        let text = said(&frame::frame(&hello).unwrap());
+        assert_eq!(text, "id: e1:7\n\n");
+        assert_eq!(client(&text), (Vec::new(), "e1:7".to_owned()));
     }
 
     #[test]
     fn line_breaks_in_data_come_through() {
         for broken in ["{\n\"a\":1,\r\n\"b\":\r2\n\n}", "{\"a\":\"x\\ny\\r\"}", "[\n]"] {
             let frame = frame::events("e1", &[logged(1, broken)]).unwrap();
-            let (seen, last) = client(&said(None, &frame));
+            let (seen, last) = client(&said(&frame));
             assert_eq!(last, "e1:1");
             let [(_, _, data)] = seen.as_slice() else { panic!("{seen:?}") };
             let value: serde_json::Value = serde_json::from_str(data).unwrap();
@@ -200,14 +207,14 @@ mod tests {
             let event = serde_json::json!({ "cursor": cursor, "id": "a", "kind": kind, "at": "t", "data": {} });
             serde_json::json!({ "type": "events", "events": [event] }).to_string()
         };
-        assert!(translate(None, &event("e1:1", "observation")).is_ok());
+        assert!(translate(&event("e1:1", "observation")).is_ok());
         for (cursor, kind) in [("e1:1\nevent: x", "a"), ("e1:1", "a\ndata: x"), ("e1:1", "a\rb"), ("e1:\0", "a")] {
-            assert!(translate(None, &event(cursor, kind)).is_err(), "{cursor} {kind}");
+            assert!(translate(&event(cursor, kind)).is_err(), "{cursor} {kind}");
         }
         for rubbish in
             ["", "pong", "[]", "{}", r#"{"type":"hello"}"#, r#"{"type":"gap"}"#, r#"{"type":"events","events":[1]}"#]
         {
-            assert!(translate(None, rubbish).is_err(), "{rubbish}");
+            assert!(translate(rubbish).is_err(), "{rubbish}");
         }
     }
 }

@@ -84,8 +84,8 @@ async fn bring(sql: &impl Sql, outside: &impl Outside, topic: &Topic) -> Result<
     while let Some(delivery) = outbox::next(sql, topic)? {
         let request = TopicRequest::Deliver { topic: topic.clone(), delivery };
         match outside.topic(topic, request).await? {
-            TopicReply::Applied(applied) => outbox::acknowledge(sql, topic, applied)?,
-            TopicReply::Page(_) => return Err(Error::internal("a topic answered something else than was asked")),
+            TopicReply::Applied { seq, epoch } => outbox::acknowledge(sql, topic, seq, &epoch)?,
+            _ => return Err(Error::internal("a topic answered something else than was asked")),
         }
     }
     Ok(())

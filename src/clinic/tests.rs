@@ -1,7 +1,7 @@
 use super::courier::Courier;
 use super::*;
 use crate::access::{Action, Principal, Role, decide};
-use crate::channel::{Topic, log};
+use crate::channel::{Topic, history};
 use crate::chart::records::{Guard, Refusal, Write};
 use crate::fhir::{Resource, ResourceType};
 use crate::testing::{Local, block_on};
@@ -37,7 +37,7 @@ impl Local {
     fn events(&self, topic: &str) -> Vec<String> {
         let topics = self.topics.borrow();
         let Some(log) = topics.get(&Topic::parse(topic).unwrap()) else { return Vec::new() };
-        log::page(log, None, 1_000).unwrap().events.into_iter().map(|logged| logged.event.id).collect()
+        history::page(log, None, 1_000).unwrap().unwrap().events.into_iter().map(|logged| logged.event.id).collect()
     }
 }
 

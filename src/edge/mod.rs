@@ -5,12 +5,14 @@
 
 mod alarm;
 mod boundary;
+mod bridge;
 mod call;
 mod clinic;
 mod incoming;
 mod keep;
 mod outgoing;
 mod platform;
+mod poll;
 mod shard;
 mod sql;
 mod sse;
@@ -101,16 +103,21 @@ async fn answer(app: &App<Edge>, request: &EdgeRequest) -> Result<JsValue> {
             Ok(response) => Ok(web_sys::Response::from(response).into()),
             Err(error) => failed(error),
         },
-        Reply::Stream(_, head) if !request.wants_body() => Ok(reply(&head, false)),
+        Reply::Stream(_, head) | Reply::Poll(_, _, head) if !request.wants_body() => Ok(reply(&head, false)),
         Reply::Stream(subscription, head) => match app.platform.listen(&subscription).await {
-            Ok(socket) => {
-                let stream = sse::respond(socket, subscription.after)?;
-                let response = stream.with_status(head.status).with_headers(headers(&head)?);
-                Ok(web_sys::Response::from(response).into())
-            }
+            Ok(socket) => streamed(sse::respond(socket)?, &head),
+            Err(error) => failed(error),
+        },
+        Reply::Poll(subscription, wait, head) => match app.platform.listen(&subscription).await {
+            Ok(socket) => streamed(poll::respond(socket, subscription.after, wait)?, &head),
             Err(error) => failed(error),
         },
     }
+}
+
+fn streamed(stream: worker::Response, head: &http::Response) -> Result<JsValue> {
+    let response = stream.with_status(head.status).with_headers(headers(head)?);
+    Ok(web_sys::Response::from(response).into())
 }
 
 fn headers(reply: &http::Response) -> Result<Headers> {

@@ -1,21 +1,36 @@
-//! `/channels/{topic}`: listen by WebSocket or event stream, or read pages of history; the same cursor and the same
-//! verdict.
+//! `/channels/{topic}`: listen by WebSocket, event stream or long poll, or read pages of history, by the same cursor and
+//! the same verdict; publish.
 
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::caller::Caller;
 use super::reply::Reply;
 use super::{Context, Incoming, Platform, Response, Subscription, input};
 use crate::access::{Action, Owner, refused};
-use crate::channel::cursor::Cursor;
+use crate::channel::cursor::Position;
 use crate::channel::frame::{self, SUBPROTOCOL};
 use crate::channel::sse::EVENT_STREAM;
-use crate::channel::{Topic, TopicReply, TopicRequest};
+use crate::channel::{EventKind, Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Kind, Result};
+use crate::time::Ttl;
 
 /// Events in a page by default, and at most.
 const PAGE: (u64, u64) = (100, 1_000);
+/// The most seconds that a long poll waits.
+const LONGEST_WAIT: u64 = 60;
 
+/// `/channels/{topic}`
 pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: Topic) -> Result<Reply> {
-    let caller = context.caller_quietly().await?;
-    match &topic {
+    if context.request.method() == "POST" {
+        return publish(context, topic).await.map(Reply::Response);
+    }
+    listen(context, topic).await
+}
+
+/// Refuses a caller that may not follow `topic`: 403, or 404 where it could and there is no such patient.
+async fn may_follow<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller, topic: &Topic) -> Result<()> {
+    match topic {
         Topic::Patient(id) => {
             let scope = caller.may(Action::FollowPatient)?;
             let head = context.platform.head(id).await?;
@@ -26,13 +41,25 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic
             if head.is_none() {
                 return Err(Error::new(Kind::NotFound, "there is no such patient"));
             }
+            Ok(())
         }
-        Topic::Ward(ward) => drop(caller.may(Action::FollowWard { ward })?),
-        Topic::User(user) => drop(caller.may(Action::FollowUser { user })?),
+        Topic::Ward(ward) => caller.may(Action::FollowWard { ward }).map(drop),
+        Topic::User(user) => caller.may(Action::FollowUser { user }).map(drop),
     }
-    let parameters = input::parameters(context.request, &["after", "limit"])?;
-    let after = input::parameter(&parameters, "after").map(|text| cursor("after", text)).transpose()?;
+}
+
+async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: Topic) -> Result<Reply> {
+    let caller = context.caller_quietly().await?;
+    may_follow(context, &caller, &topic).await?;
+    let parameters = input::parameters(context.request, &["after", "limit", "wait"])?;
+    let after = input::parameter(&parameters, "after").map(|text| position("after", text)).transpose()?;
     let limit = input::count(&parameters, "limit", PAGE.0, PAGE.1)?;
+    let wait = match input::parameter(&parameters, "wait") {
+        Some(_) => Some(Ttl::from_secs(input::count(&parameters, "wait", LONGEST_WAIT, LONGEST_WAIT)?)),
+        None => None,
+    };
+    let subscription =
+        |after| Subscription { topic: topic.clone(), after, user: caller.session.principal.user.clone() };
 
     let upgrade = context.request.header("upgrade");
     if upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
@@ -40,22 +67,83 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic
         if offered.is_some_and(|offered| !offered.split(',').any(|one| one.trim() == SUBPROTOCOL)) {
             return Err(Error::invalid("sec-websocket-protocol", "the subprotocol here is bedside.v1"));
         }
-        return Ok(Reply::Subscribe(Subscription { topic, after, user: caller.session.principal.user }));
+        return Ok(Reply::Subscribe(subscription(after)));
     }
     if input::names(context.request, "text/event-stream") {
         // A browser that comes back to the URL it began with says here how far it got since.
         let last = context.request.header("last-event-id").filter(|id| !id.is_empty());
-        let after = last.map(|id| cursor("last-event-id", &id)).transpose()?.or(after);
+        let after = last.map(|id| position("last-event-id", &id)).transpose()?.or(after);
         let head = Response::empty(200).header("content-type", EVENT_STREAM);
-        return Ok(Reply::Stream(Subscription { topic, after, user: caller.session.principal.user }, head));
+        return Ok(Reply::Stream(subscription(after), head));
     }
     input::accepts_json(context.request, "application/json")?;
-    match context.platform.topic(&topic, TopicRequest::Page { topic: topic.clone(), after, limit }).await? {
-        TopicReply::Page(page) => Ok(Reply::Response(Response::json(200, frame::page(&topic, &page)?))),
-        TopicReply::Applied(_) => Err(Error::internal("a topic answered something else than was asked")),
+    let request = TopicRequest::Page { topic: topic.clone(), after, limit };
+    let page = match context.platform.topic(&topic, request).await? {
+        TopicReply::Page(page) => page,
+        TopicReply::Behind => {
+            return Err(Error::unavailable("the topic does not have yet what was read; try again"));
+        }
+        _ => return Err(mismatch()),
+    };
+    match wait {
+        Some(wait) if page.events.is_empty() && page.gap.is_none() => {
+            let after = Some(Position::Cursor(page.cursor));
+            Ok(Reply::Poll(subscription(after), wait, Response::json_to_come()))
+        }
+        _ => Ok(Reply::Response(Response::json(200, frame::page(&topic, &page)?))),
     }
 }
 
-fn cursor(field: &'static str, text: &str) -> Result<Cursor> {
-    Cursor::parse(text).ok_or_else(|| Error::invalid(field, "this is not a cursor"))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publication {
+    id: Option<String>,
+    kind: EventKind,
+    data: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct PublishedBody {
+    cursor: String,
+}
+
+/// `POST /channels/{topic}`. Events about records come with their records, and alerts with what they warn of: what is
+/// published here is notices.
+async fn publish<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: Topic) -> Result<Response> {
+    let caller = context.caller().await?;
+    match &topic {
+        Topic::User(_) => drop(caller.may(Action::Notify { user: true })?),
+        Topic::Patient(_) | Topic::Ward(_) => {
+            caller.may(Action::Notify { user: false })?;
+            may_follow(context, &caller, &topic).await?;
+        }
+    }
+    let Publication { id, kind, data } = input::json(context.request).await?;
+    if kind != EventKind::Notice {
+        return Err(Error::new(Kind::Unprocessable, "what is published here is of kind notice").at("kind"));
+    }
+    if id.as_deref().is_some_and(|id| !is_key(id)) {
+        return Err(Error::invalid("id", "an id has 1 to 64 of A-Z a-z 0-9 . _ - :"));
+    }
+    let request = TopicRequest::Publish { topic: topic.clone(), key: id, kind, data: data.get().to_owned() };
+    match context.platform.topic(&topic, request).await? {
+        TopicReply::Published { cursor, fresh } => {
+            let body = serde_json::to_string(&PublishedBody { cursor: cursor.to_string() }).map_err(|_| mismatch())?;
+            Ok(Response::json(if fresh { 201 } else { 200 }, body))
+        }
+        _ => Err(mismatch()),
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn mismatch() -> Error {
+    Error::internal("a topic answered something else than was asked")
+}
+
+fn position(field: &'static str, text: &str) -> Result<Position> {
+    Position::parse(text).ok_or_else(|| Error::invalid(field, "this is not a cursor"))
 }

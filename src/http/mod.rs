@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
 use crate::channel::Topic;
-use crate::channel::cursor::Cursor;
+use crate::channel::cursor::Position;
 use crate::clinic::Clinic;
 use crate::clinic::courier::Outside;
 use crate::config::{Config, Problem};
@@ -69,7 +69,7 @@ pub struct Subscription {
     /// The topic.
     pub topic: Topic,
     /// Where to go on; `None` from now on.
-    pub after: Option<Cursor>,
+    pub after: Option<Position>,
     /// Who listens.
     pub user: String,
 }

@@ -6,6 +6,7 @@
 use super::Subscription;
 use crate::error::{Error, Kind, Retry};
 use crate::fhir::{Invalid, OperationOutcome};
+use crate::time::Ttl;
 
 /// FHIR JSON (R4 section 3.1.0.1.9).
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
@@ -33,6 +34,8 @@ pub enum Reply {
     Subscribe(Subscription),
     /// An event stream of a topic: this head, then whatever comes.
     Stream(Subscription, Response),
+    /// A long poll of a topic: this head, then a page of what comes first, or of nothing after so long.
+    Poll(Subscription, Ttl, Response),
 }
 
 impl Response {
@@ -50,6 +53,11 @@ impl Response {
     /// A reply with a FHIR resource.
     pub fn fhir(status: u16, body: String) -> Response {
         Response::empty(status).with_body(FHIR_JSON, body)
+    }
+
+    /// The head of a reply whose JSON comes later.
+    pub fn json_to_come() -> Response {
+        Response::empty(200).header("content-type", JSON)
     }
 
     fn with_body(self, content_type: &str, body: String) -> Response {
@@ -70,6 +78,7 @@ impl Reply {
             Reply::Response(response) => Reply::Response(response.header("x-request-id", id)),
             Reply::Subscribe(subscription) => Reply::Subscribe(subscription),
             Reply::Stream(subscription, head) => Reply::Stream(subscription, head.header("x-request-id", id)),
+            Reply::Poll(subscription, wait, head) => Reply::Poll(subscription, wait, head.header("x-request-id", id)),
         }
     }
 }

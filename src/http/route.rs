@@ -65,7 +65,7 @@ impl Route {
     pub fn methods(&self) -> &'static [&'static str] {
         match self {
             Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
-            Route::Users | Route::Type(_) => &["GET", "POST"],
+            Route::Users | Route::Type(_) | Route::Channel(_) => &["GET", "POST"],
             Route::System | Route::Book | Route::Acknowledge(_) => &["POST"],
             Route::User(_) | Route::Thresholds(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
@@ -74,8 +74,7 @@ impl Route {
             | Route::Version(..)
             | Route::Everything(_)
             | Route::Log(_)
-            | Route::Alerts
-            | Route::Channel(_) => &["GET"],
+            | Route::Alerts => &["GET"],
             Route::Instance(..) => &["GET", "PUT", "DELETE"],
         }
     }

@@ -105,10 +105,10 @@ impl Outside for Local {
         let mut topics = self.topics.borrow_mut();
         let log = topics.entry(topic.clone()).or_insert_with(|| {
             let log = Sqlite::open();
-            object::prepare(&log, &self.entropy).unwrap();
+            object::prepare(&log, &self.entropy, self.now()).unwrap();
             log
         });
-        let retention = Retention { age: Ttl::from_mins(60), count: 1_000 };
+        let retention = Retention { age: Ttl::from_mins(60), brief: Ttl::from_mins(10), count: 1_000 };
         let reply = object::handle(&*log, &self.entropy, self.now(), retention, &request)?.reply;
         if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }
     }

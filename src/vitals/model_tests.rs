@@ -245,7 +245,7 @@ impl Model {
                         crate::channel::Topic::Ward(_) => {}
                     }
                 }
-                outbox::acknowledge(&self.sql, &topic, delivery.first + delivery.events.len() as u64 - 1).unwrap();
+                outbox::acknowledge(&self.sql, &topic, delivery.first + delivery.events.len() as u64 - 1, "e").unwrap();
             }
             assert!(applied > 0);
         }

@@ -3,6 +3,7 @@
 //! Invariant: a socket is told what it missed and joined to the live events in one turn of the object, without a wait in
 //! between, so that nothing falls between the two.
 
+mod bell;
 mod sockets;
 
 use std::cell::Cell;
@@ -12,13 +13,15 @@ use worker::{
     console_error, durable_object,
 };
 
+use self::bell::Bell;
 use self::sockets::Listener;
 use super::alarm::Alarm;
 use super::platform::Edge;
 use super::sql::ObjectSql;
 use super::{SUBSCRIPTION, call, decode_subscription, settings};
 use crate::channel::frame::SUBPROTOCOL;
-use crate::channel::{TopicReply, TopicRequest, object, replay};
+use crate::channel::replay::{Met, replay};
+use crate::channel::{TopicReply, TopicRequest, object};
 use crate::config::Retention;
 use crate::error::Error;
 use crate::http::Subscription;
@@ -26,6 +29,9 @@ use crate::time::{Clock, Ttl};
 
 /// What is due and fails is due again after this.
 const RETRY: Ttl = Ttl::from_secs(1);
+
+/// How long whoever begins with a snapshot waits, at most, for the log to have what the snapshot has.
+const CATCH_UP: Ttl = Ttl::from_secs(3);
 
 /// A topic.
 #[durable_object]
@@ -35,12 +41,14 @@ pub struct Topic {
     edge: Edge,
     prepared: Cell<bool>,
     alarm: Alarm,
+    /// Rung when something was appended.
+    bell: Bell,
 }
 
 impl Topic {
     fn prepare(&self) -> crate::error::Result<()> {
         if !self.prepared.get() {
-            object::prepare(&self.sql, &self.edge)?;
+            object::prepare(&self.sql, &self.edge, self.edge.now())?;
             self.prepared.set(true);
         }
         Ok(())
@@ -55,10 +63,20 @@ impl Topic {
 
     async fn handle(&self, request: &TopicRequest) -> crate::error::Result<TopicReply> {
         self.prepare()?;
-        let done = object::handle(&self.sql, &self.edge, self.edge.now(), self.retention()?, request)?;
-        sockets::send_all(&self.state, done.frames);
-        self.alarm.keep(&self.state, &self.sql).await?;
-        Ok(done.reply)
+        let until = self.edge.now().plus(CATCH_UP);
+        loop {
+            let now = self.edge.now();
+            let done = object::handle(&self.sql, &self.edge, now, self.retention()?, request)?;
+            if !done.frames.is_empty() {
+                sockets::send_all(&self.state, done.frames);
+                self.bell.ring();
+                self.alarm.keep(&self.state, &self.sql).await?;
+            }
+            if done.reply != TopicReply::Behind || now >= until {
+                return Ok(done.reply);
+            }
+            self.bell.wait(now.until(until)).await;
+        }
     }
 
     /// Does what is due.
@@ -72,15 +90,33 @@ impl Topic {
         self.alarm.keep(&self.state, &self.sql).await
     }
 
-    fn subscribe(&self, subscription: &Subscription, offered: bool) -> crate::error::Result<Response> {
+    async fn subscribe(&self, subscription: &Subscription, offered: bool) -> crate::error::Result<Response> {
         self.prepare()?;
         let fault = |error| super::platform_fault("a socket could not be accepted", error);
         let pair = WebSocketPair::new().map_err(fault)?;
         let socket = &pair.server;
-        sockets::accept(&self.state, socket, &Listener { user: subscription.user.clone() })?;
-        let mut send = |frame| sockets::send(socket, frame);
-        if let Some(why) = replay::replay(&self.sql, &subscription.topic, subscription.after.as_ref(), &mut send)? {
-            sockets::close(socket, why)?;
+        let until = self.edge.now().plus(CATCH_UP);
+        let mut accepted = false;
+        loop {
+            let now = self.edge.now();
+            let mut send = |frame| {
+                // Not before there is something to say: what is accepted is sent whatever comes.
+                if !std::mem::replace(&mut accepted, true) {
+                    sockets::accept(&self.state, socket, &Listener { user: subscription.user.clone() })?;
+                }
+                sockets::send(socket, frame)
+            };
+            match replay(&self.sql, &subscription.topic, subscription.after.as_ref(), &mut send)? {
+                Met::Joined => break,
+                Met::Closed(why) => {
+                    sockets::close(socket, why)?;
+                    break;
+                }
+                Met::Behind if now >= until => {
+                    return Err(Error::unavailable("the topic does not have yet what was read; try again"));
+                }
+                Met::Behind => self.bell.wait(now.until(until)).await,
+            }
         }
         let response = Response::from_websocket(pair.client).map_err(fault)?;
         let headers = Headers::new();
@@ -99,13 +135,17 @@ impl DurableObject for Topic {
             state,
             prepared: Cell::new(false),
             alarm: Alarm::default(),
+            bell: Bell::default(),
         }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         if let Some(text) = request.headers().get(SUBSCRIPTION)? {
             let offered = request.headers().has("sec-websocket-protocol")?;
-            let subscribed = decode_subscription(&text).and_then(|subscription| self.subscribe(&subscription, offered));
+            let subscribed = match decode_subscription(&text) {
+                Ok(subscription) => self.subscribe(&subscription, offered).await,
+                Err(error) => Err(error),
+            };
             return subscribed.map_err(|error| worker::Error::RustError(error.to_string()));
         }
         let answer = match call::question_of(&mut request).await {

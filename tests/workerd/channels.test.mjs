@@ -1,0 +1,99 @@
+// Publishing, and the long poll: the same events and cursors as on every other way to listen.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { PASSWORD, administrator, follow, patient, signIn } from "../support/client.mjs";
+import { poll, startWorkerd } from "../support/server.mjs";
+
+async function ready(t) {
+  const server = await startWorkerd({ entry: "tests/workerd/faulty.js" });
+  t.after(() => server.stop());
+  const admin = await administrator(server);
+  assert.equal((await admin.put("/fhir/Patient/p", patient("p"))).status, 201);
+  const sockets = async (topic) => (await admin.get(`/sockets/${topic}`)).body;
+  return { server, admin, sockets };
+}
+
+async function account(admin, username, role, more = {}) {
+  const made = await admin.post("/users", { username, name: username, role, password: PASSWORD, ...more });
+  assert.equal(made.status, 201, made.text);
+  return signIn(admin.url, username);
+}
+
+test("a notice is published once under its id, and by those alone who may", async (t) => {
+  const { admin } = await ready(t);
+  const path = "/channels/patient/p";
+  const notice = { id: "n-1", kind: "notice", data: { text: "to theatre at 10", at: [1.50, null] } };
+  const first = await admin.post(path, notice);
+  assert.equal(first.status, 201, first.text);
+  const again = await admin.post(path, notice);
+  assert.deepEqual([again.status, again.body], [200, first.body]);
+  const other = await admin.post(path, { ...notice, data: {} });
+  assert.deepEqual([other.status, other.body.field], [409, "id"]);
+  const { events } = (await admin.get(path)).body;
+  assert.equal(events.length, 1);
+  assert.deepEqual(events[0], { cursor: first.body.cursor, id: "n-1", kind: "notice", at: events[0].at, data: notice.data });
+  const [one, two] = [await admin.post(path, { kind: "notice", data: 1 }), await admin.post(path, { kind: "notice", data: 1 })];
+  assert.deepEqual([one.status, two.status], [201, 201]);
+  assert.notEqual(one.body.cursor, two.body.cursor);
+
+  for (const [body, status, field] of [
+    [{ kind: "observation", data: {} }, 422, "kind"],
+    [{ kind: "telemetry", data: {} }, 422, "kind"],
+    [{ kind: "nonsense", data: {} }, 400, "kind"],
+    [{ kind: "notice" }, 400, "data"],
+    [{ kind: "notice", data: {}, id: "a b" }, 400, "id"],
+    [{ kind: "notice", data: {}, to: "x" }, 400, "to"],
+  ]) {
+    const refused = await admin.post(path, body);
+    assert.deepEqual([refused.status, refused.body.field], [status, field], refused.text);
+  }
+  const nurse = await account(admin, "nora", "nurse", { wards: ["w1"] });
+  const device = await account(admin, "monitor", "device", { patients: ["p"] });
+  const self = await account(admin, "pat", "patient", { patient: "p" });
+  const send = async (who, topic) => (await who.post(`/channels/${topic}`, { kind: "notice", data: {} })).status;
+  const { id } = (await nurse.get("/session")).body.user;
+  assert.deepEqual(
+    await Promise.all([
+      send(nurse, "ward/w1"), send(nurse, "patient/p"), send(nurse, "ward/w2"), send(nurse, `user/${id}`),
+      send(admin, `user/${id}`), send(device, "patient/p"), send(self, "patient/p"), send(admin, "patient/q"),
+    ]),
+    [201, 201, 403, 403, 201, 403, 403, 404],
+  );
+});
+
+test("a long poll answers at once with what there is, else with what comes, else with nothing", async (t) => {
+  const { admin, sockets } = await ready(t);
+  const path = "/channels/patient/p";
+  const publish = async (data) => (await admin.post(path, { kind: "notice", data })).body.cursor;
+  const first = await publish(1);
+  const there = await admin.get(`${path}?wait=30`);
+  assert.deepEqual([there.body.events.length, there.body.cursor], [1, first]);
+
+  const waiting = admin.get(`${path}?after=${first}&wait=30`);
+  await poll("the poll to wait", async () => (await sockets("patient/p")) === 1);
+  const second = await publish(2);
+  const came = await waiting;
+  assert.equal(came.status, 200);
+  assert.equal(came.headers.get("content-type"), "application/json; charset=utf-8");
+  assert.deepEqual([came.body.events.map((event) => event.data), came.body.cursor, came.body.gap], [[2], second, null]);
+  const socket = follow(t, admin.url, admin.token, "patient/p", first);
+  await socket.until((self) => self.events.length > 0, "the same event");
+  assert.deepEqual(socket.events, came.body.events);
+  await socket.kill();
+
+  const nothing = await admin.get(`${path}?after=${second}&wait=1`);
+  assert.deepEqual(nothing.body, { events: [], cursor: second, gap: null });
+  const lost = await admin.get(`${path}?after=other:9&wait=30`);
+  assert.equal(lost.body.gap.oldest, `${first.split(":")[0]}:0`);
+  assert.equal(lost.body.events.length, 2);
+  for (const wait of ["0", "x", "-1"]) assert.equal((await admin.get(`${path}?wait=${wait}`)).status, 400, wait);
+
+  // A client that goes away while it waits leaves nothing behind.
+  const leave = new AbortController();
+  const headers = { authorization: `Bearer ${admin.token}` };
+  const left = fetch(`${admin.url}${path}?after=${second}&wait=60`, { headers, signal: leave.signal }).then((reply) => reply.text());
+  await poll("the poll to wait", async () => (await sockets("patient/p")) === 1);
+  leave.abort();
+  await assert.rejects(left);
+  await poll("its socket to be gone", async () => (await sockets("patient/p")) === 0, { within: 90_000 });
+});
