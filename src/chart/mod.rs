@@ -9,7 +9,8 @@ pub mod head;
 pub mod read;
 pub mod records;
 mod records_sql;
+pub mod results;
 mod wards;
 mod whole_sql;
 
-pub use records_sql::{commit, prepare, run};
+pub use records_sql::{commit, event, prepare, run};

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::fences::Fence;
+use super::results::Finalised;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
 use crate::error::Result;
@@ -126,6 +127,8 @@ pub enum Write {
         shares: Vec<(ResourceType, String)>,
         /// What it says of vital signs.
         charted: Option<Box<Charted>>,
+        /// Whom it concerns, where it is a result.
+        finalised: Option<Box<Finalised>>,
     },
     /// A version that says it is deleted.
     Delete,
@@ -144,6 +147,7 @@ impl Write {
             place: Place::of(resource),
             identifiers: if known { Identifier::all(resource) } else { Vec::new() },
             charted: charted.map(Box::new),
+            finalised: Finalised::of(resource).map(Box::new),
         })
     }
 }

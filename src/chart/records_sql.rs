@@ -371,8 +371,13 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
         Write::Delete => None,
     };
     wards::moved(sql, kind, id, place, &touched)?;
-    if let Some(event_kind) = EventKind::of(kind) {
-        publish(sql, event_kind, change, stamp, body.as_deref(), &touched)?;
+    if let Some(event) = event(change, stamp)? {
+        let mut topics = BTreeSet::new();
+        for owner in owners(sql, touched)? {
+            topics.extend(owner.wards.into_iter().map(Topic::Ward));
+            topics.insert(Topic::Patient(owner.patient));
+        }
+        topics.iter().try_for_each(|topic| outbox::add(sql, topic, &event))?;
     }
     let did = match (&change.write, created) {
         (Write::Delete, _) => Did::Delete,
@@ -399,32 +404,25 @@ struct RecordEvent<'a> {
     resource: Option<&'a RawValue>,
 }
 
-fn publish(
-    sql: &impl Sql,
-    kind: EventKind,
-    change: &Change,
-    stamp: Stamp,
-    body: Option<&str>,
-    patients: &[String],
-) -> Result<()> {
+/// The event of a change that was written, if it causes one.
+pub fn event(change: &Change, stamp: Stamp) -> Result<Option<Event>> {
+    let Some(kind) = EventKind::of(change.kind.as_str()) else { return Ok(None) };
     let unreadable = |_| Error::internal("an event could not be written");
-    let resource: Option<&RawValue> = body.map(serde_json::from_str).transpose().map_err(unreadable)?;
+    let body = match &change.write {
+        Write::Put { draft, .. } => Some(draft.stamped(stamp.version, stamp.at)),
+        Write::Delete => None,
+    };
+    let resource: Option<&RawValue> = body.as_deref().map(serde_json::from_str).transpose().map_err(unreadable)?;
     let data = RecordEvent {
         reference: format!("{}/{}", change.kind, change.id),
         version: stamp.version,
         deleted: body.is_none(),
         resource,
     };
-    let event = Event {
+    Ok(Some(Event {
         id: reference(change, stamp.version),
         kind: kind.as_str().to_owned(),
         at: stamp.at,
         data: serde_json::to_string(&data).map_err(unreadable)?,
-    };
-    let mut topics = BTreeSet::new();
-    for owner in owners(sql, patients.iter().cloned())? {
-        topics.extend(owner.wards.into_iter().map(Topic::Ward));
-        topics.insert(Topic::Patient(owner.patient));
-    }
-    topics.iter().try_for_each(|topic| outbox::add(sql, topic, &event))
+    }))
 }

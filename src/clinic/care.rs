@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::{Owner, Role, Scope, refused};
-use crate::chart::head;
-use crate::chart::records::{Batch, Change, Committed, Write};
+use crate::channel::Topic;
+use crate::channel::outbox;
+use crate::chart::records::{Batch, Change, Committed, Stamp, Write};
+use crate::chart::{self, head};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::ResourceType;
 use crate::session::roster;
@@ -90,12 +92,12 @@ impl<S: Sql> Census for Roll<'_, S> {
     }
 
     fn practitioners(&self, wards: &[String]) -> Result<Vec<String>> {
-        let accounts = roster::of_role(self.0, Role::Practitioner)?;
-        let concerned = accounts.into_iter().filter(|account| {
+        let concerned = roster::with(self.0, |account| {
             let own = &account.principal.wards;
-            !account.disabled && (wards.is_empty() || wards.iter().any(|ward| own.contains(ward)))
-        });
-        Ok(concerned.map(|account| account.principal.user).collect())
+            account.principal.role == Role::Practitioner
+                && (wards.is_empty() || wards.iter().any(|ward| own.contains(ward)))
+        })?;
+        Ok(concerned.into_iter().map(|account| account.principal.user).collect())
     }
 }
 
@@ -121,11 +123,20 @@ pub(super) fn follow(
             },
         })
         .collect();
-    if writes.is_empty() {
-        return Ok(());
+    if !writes.is_empty() {
+        evaluate::written(sql, &Roll(sql), entropy, (now, &watch.rules), &writes)?;
+        plan(sql)?;
     }
-    evaluate::written(sql, &Roll(sql), entropy, (now, &watch.rules), &writes)?;
-    plan(sql)
+    batch.changes.iter().zip(stamps).try_for_each(|(change, stamp)| tell_requesters(sql, change, *stamp))
+}
+
+/// A result that is there is told to whoever asked for it, besides the followers of patient and wards.
+fn tell_requesters(sql: &impl Sql, change: &Change, stamp: Stamp) -> Result<()> {
+    let Write::Put { finalised: Some(finalised), .. } = &change.write else { return Ok(()) };
+    let clinicians = finalised.clinicians(sql)?;
+    let Some(event) = chart::event(change, stamp)?.filter(|_| !clinicians.is_empty()) else { return Ok(()) };
+    let of_them = roster::with(sql, |account| account.practitioner.as_ref().is_some_and(|id| clinicians.contains(id)))?;
+    of_them.into_iter().try_for_each(|account| outbox::add(sql, &Topic::User(account.principal.user), &event))
 }
 
 /// Puts the next push on the agenda.

@@ -247,7 +247,14 @@ fn events_reach_patient_and_ward_once_though_topics_fail_and_replies_are_lost() 
 }
 
 fn account(username: &str) -> Account {
-    Account { principal: who(Role::Nurse, &[]), username: username.into(), disabled: false, version: 1, floor: 1 }
+    Account {
+        principal: who(Role::Nurse, &[]),
+        practitioner: None,
+        username: username.into(),
+        disabled: false,
+        version: 1,
+        floor: 1,
+    }
 }
 
 #[test]

@@ -165,6 +165,8 @@ mod everything_tests;
 #[cfg(test)]
 mod leases_tests;
 #[cfg(test)]
+mod results_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

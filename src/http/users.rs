@@ -12,7 +12,7 @@ use crate::access::audit::Actor;
 use crate::access::{Action, Principal, Role, refused};
 use crate::clinic::{ClinicReply, ClinicRequest};
 use crate::error::{Error, Kind, Result};
-use crate::session::account::{Account, Change, Standing, check_bindings, is_username};
+use crate::session::account::{Account, Change, Standing, check_bindings, check_practitioner, is_username};
 use crate::session::{self, password, signed_out, token};
 
 #[derive(Deserialize)]
@@ -23,6 +23,7 @@ struct NewUser {
     role: Role,
     password: String,
     patient: Option<String>,
+    practitioner: Option<String>,
     #[serde(default)]
     wards: Vec<String>,
     #[serde(default)]
@@ -35,6 +36,7 @@ struct UserChange {
     name: Option<String>,
     role: Option<Role>,
     patient: Option<String>,
+    practitioner: Option<String>,
     disabled: Option<bool>,
 }
 
@@ -60,6 +62,7 @@ struct UserBody<'a> {
     role: Role,
     disabled: bool,
     patient: Option<&'a str>,
+    practitioner: Option<&'a str>,
     wards: &'a [String],
     patients: &'a [String],
 }
@@ -73,6 +76,7 @@ fn user_body(account: &Account) -> UserBody<'_> {
         role: principal.role,
         disabled: account.disabled,
         patient: principal.patient.as_deref(),
+        practitioner: account.practitioner.as_deref(),
         wards: &principal.wards,
         patients: &principal.patients,
     }
@@ -146,6 +150,8 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result
     check_ids("wards", &sent.wards)?;
     check_ids("patients", &sent.patients)?;
     check_ids("patient", sent.patient.as_slice())?;
+    check_ids("practitioner", sent.practitioner.as_slice())?;
+    check_practitioner(sent.role, sent.practitioner.as_deref())?;
     password::check_choice(&sent.password, &sent.username)?;
     let principal = Principal {
         user: context.platform.uuid(),
@@ -156,7 +162,8 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result
         patients: sent.patients,
     };
     check_bindings(&principal)?;
-    let account = Account { principal, username: sent.username, disabled: false, version: 1, floor: 1 };
+    let practitioner = sent.practitioner;
+    let account = Account { principal, practitioner, username: sent.username, disabled: false, version: 1, floor: 1 };
     let hash = password::hash(&sent.password, context.platform)?;
     let account = context.platform.change(ClinicRequest::CreateAccount { account, hash, only_first, actor }).await?;
     let location = format!("/users/{}", account.principal.user);
@@ -194,10 +201,12 @@ pub async fn one<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str
         check_name(name)?;
     }
     check_ids("patient", sent.patient.as_slice())?;
+    check_ids("practitioner", sent.practitioner.as_slice())?;
     let change = Change {
         name: sent.name,
         role: sent.role,
         patient: sent.patient.map(Some),
+        practitioner: sent.practitioner.map(Some),
         disabled: sent.disabled,
         ..Change::default()
     };

@@ -15,6 +15,9 @@ use crate::time::{Ttl, UnixMillis};
 pub struct Account {
     /// Who it makes its holder.
     pub principal: Principal,
+    /// For a practitioner or nurse: the id of the Practitioner who they are in the records.
+    #[serde(default)]
+    pub practitioner: Option<String>,
     /// The name to sign in with; unique, lower case.
     pub username: String,
     /// Whether nobody may sign in with it.
@@ -58,6 +61,8 @@ pub struct Change {
     pub role: Option<Role>,
     /// A new Patient id; `Some(None)` removes it. Ends all sessions.
     pub patient: Option<Option<String>>,
+    /// A new Practitioner id; `Some(None)` removes it.
+    pub practitioner: Option<Option<String>>,
     /// Disables (ends all sessions) or enables.
     pub disabled: Option<bool>,
     /// The wards, whole.
@@ -85,6 +90,10 @@ impl Account {
         change.wards.clone_into_some(&mut principal.wards);
         change.patients.clone_into_some(&mut principal.patients);
         change.disabled.clone_into_some(&mut next.disabled);
+        change.practitioner.clone_into_some(&mut next.practitioner);
+        if change.role.is_some() && change.practitioner.is_none() && !treats(next.principal.role) {
+            next.practitioner = None;
+        }
         next
     }
 }
@@ -99,6 +108,19 @@ impl<T: Clone> CloneIntoSome<T> for Option<T> {
             target.clone_from(value);
         }
     }
+}
+
+fn treats(role: Role) -> bool {
+    matches!(role, Role::Practitioner | Role::Nurse)
+}
+
+/// Checks that role and Practitioner agree: only who treats patients is one.
+pub fn check_practitioner(role: Role, practitioner: Option<&str>) -> Result<()> {
+    if practitioner.is_none() || treats(role) {
+        return Ok(());
+    }
+    let message = "only an account of role practitioner or nurse may have the id of a Practitioner";
+    Err(Error::new(Kind::Unprocessable, message).at("practitioner"))
 }
 
 /// Checks that role and bindings agree: a patient's account has its Patient, a device's its patients, nobody else's.
@@ -163,6 +185,7 @@ mod tests {
                 wards: vec!["w".into()],
                 patients: Vec::new(),
             },
+            practitioner: None,
             username: "nora".into(),
             disabled: false,
             version: 4,

@@ -7,7 +7,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Change, Standing, locked_until};
-use crate::access::Role;
 use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Row, Sql};
 use crate::time::UnixMillis;
@@ -123,10 +122,10 @@ pub fn list(sql: &impl Sql, after: &str, count: u64) -> Result<Vec<Account>> {
     rows.into_iter().map(|mut row| account(&mut row)).collect()
 }
 
-/// The accounts of a role.
-pub fn of_role(sql: &impl Sql, role: Role) -> Result<Vec<Account>> {
+/// The accounts that are open and of which `holds` is true.
+pub fn with(sql: &impl Sql, holds: impl Fn(&Account) -> bool) -> Result<Vec<Account>> {
     let all = sql.exec("SELECT account FROM accounts", &[])?.into_iter().map(|mut row| account(&mut row));
-    all.filter(|account| account.as_ref().map_or(true, |account| account.principal.role == role)).collect()
+    all.filter(|account| account.as_ref().map_or(true, |account| !account.disabled && holds(account))).collect()
 }
 
 /// Changes the account `id` and notes that its sessions must hear of it. 404 where there is none.
@@ -134,6 +133,7 @@ pub fn change(sql: &impl Sql, id: &str, change: &Change) -> Result<Account> {
     let before = get(sql, id)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such account"))?;
     let after = before.after(change);
     super::account::check_bindings(&after.principal)?;
+    super::account::check_practitioner(after.principal.role, after.practitioner.as_deref())?;
     sql.exec("UPDATE accounts SET account = ?2 WHERE id = ?1", &[id.into(), text(&after)?.into()])?;
     if let Some(hash) = &change.password {
         sql.exec(
