@@ -12,8 +12,8 @@ export function accounts(patientsOfWard7) {
   const patients = patientsOfWard7.map(({ id }) => id);
   const wards = (list) => list.map((id) => id.replace("-", " ")).join(" and ");
   return [
-    ...staff.map(({ username, name, role, wards: own, shift }) => ({
-      account: { username, name, role, wards: own },
+    ...staff.map(({ username, name, role, wards: own, shift, id: practitioner }) => ({
+      account: { username, name, role, wards: own, practitioner },
       about: `${wards(own)}${shift === "night" ? ", night" : ""}`,
     })),
     {

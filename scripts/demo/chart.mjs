@@ -6,6 +6,7 @@ import { person } from "./people.mjs";
 export const terminology = (name) => `http://terminology.hl7.org/CodeSystem/${name}`;
 export const coded = (system, code, text) => ({ coding: [{ system, code, display: text }], text });
 const [icd, atc, loinc] = ["http://hl7.org/fhir/sid/icd-10", "http://www.whocc.no/atc", "http://loinc.org"];
+const snomed = "http://snomed.info/sct";
 const quantity = (value, code, unit = code) => ({ value, unit, system: "http://unitsofmeasure.org", code });
 const rounded = (value, digits = 0) => Number(value.toFixed(digits));
 const pressure = (value) => quantity(rounded(value), "mm[Hg]", "mmHg");
@@ -46,6 +47,18 @@ const vitals = {
   temperature: ({ temp }) => [
     coded(loinc, "8310-5", "Body temperature"),
     { valueQuantity: quantity(rounded(temp, 1), "Cel", "°C") },
+  ],
+  "inhaled-oxygen": ({ flow }) => [
+    coded(loinc, "3151-8", "Inhaled oxygen flow rate"),
+    { valueQuantity: quantity(flow, "L/min") },
+  ],
+  consciousness: ({ confused }) => [
+    coded(loinc, "80288-4", "Level of consciousness"),
+    {
+      valueCodeableConcept: confused
+        ? coded(snomed, "130987000", "Acute confusion")
+        : coded(snomed, "248234008", "Mentally alert"),
+    },
   ],
 };
 
@@ -201,6 +214,8 @@ export function chart({ prefix, number, label, bed, hospital, doctors, nurses, n
       temp: sign("temp", 0.15),
     };
     signs.dia = signs.sys * 0.6 + 3 * dice.noise();
+    signs.flow = signs.spo2 < 93 ? 2 : 0;
+    signs.confused = ill * course > 0.8;
     const at = time(hoursAgo + dice.between(0, 0.4));
     const nurse = refer(nurseAt(at));
     return Object.entries(vitals).map(([word, express]) => {
@@ -244,9 +259,22 @@ export function chart({ prefix, number, label, bed, hospital, doctors, nurses, n
   const noted = results
     .map(({ code, interpretation }) => [code.text, interpretation[0].text.toLowerCase()])
     .filter(([, flag]) => flag !== "normal");
+  const order = {
+    resourceType: "ServiceRequest",
+    id: id("order"),
+    status: "completed",
+    intent: "order",
+    category: [coded(snomed, "108252007", "Laboratory procedure")],
+    code: coded(loinc, "11502-2", "Laboratory report"),
+    subject,
+    encounter,
+    authoredOn: time(taken + 0.5),
+    requester: refer(doctor),
+  };
   const report = {
     resourceType: "DiagnosticReport",
     id: id("report"),
+    basedOn: [{ reference: `ServiceRequest/${order.id}` }],
     status: "final",
     category: [coded(terminology("v2-0074"), "LAB", "Laboratory")],
     code: coded(loinc, "11502-2", "Laboratory report"),
@@ -259,5 +287,5 @@ export function chart({ prefix, number, label, bed, hospital, doctors, nurses, n
     conclusion: noted.map((pair) => pair.join(" ")).join(", ") || "Within the reference ranges",
   };
 
-  return [[patient], [stay], [...conditions, ...intolerances, ...orders, ...readings, ...results], [report]];
+  return [[patient], [stay], [...conditions, ...intolerances, ...orders, ...readings, ...results, order], [report]];
 }
