@@ -1,6 +1,6 @@
 # What a developer types; everything that decides is in scripts/. `make` alone lists the targets.
 # Needs rustup, Node 20 or later with npm, make and a C compiler; installs the rest into folders that git ignores.
-.PHONY: help setup build dev dev-redis serve import test soak bench clean
+.PHONY: help setup build dev dev-redis serve import test soak bench screenshots clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -25,6 +25,9 @@ soak: ## the tests that take longer than a minute
 
 bench: ## the measurements
 	@exec node scripts/each.mjs benches
+
+screenshots: ## pictures of every view at phone, laptop and wall size, into .data/screenshots
+	@exec node scripts/screenshots.mjs
 
 build: ## the release bundle, into build/release
 	@node scripts/setup.mjs && node scripts/build.mjs release

@@ -1,4 +1,5 @@
-// Builds the bundle that Cloudflare, wrangler and workerd run: main.js, index.js and index_bg.wasm.
+// Builds the bundle that Cloudflare, wrangler and workerd run: main.js, index.js and index_bg.wasm; and with it the browser
+// client, build/www (site.mjs), which is the same in every mode.
 //   node scripts/build.mjs [release]  into build/release, small and fast: for serving, testing, measuring and deploying
 //   node scripts/build.mjs dev        into build/dev, quickly rebuilt after an edit
 // BEDSIDE_BUILD says the mode where no argument does. Does nothing when no input has changed and the output is untouched.
@@ -8,6 +9,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { relative } from "node:path";
 import { at, esbuild, fail, isMain, root, seconds, wasmOpt } from "./lib/project.mjs";
 import { run } from "./lib/run.mjs";
+import { site } from "./site.mjs";
 
 /** The bundle's files, the main module first. */
 export const bundle = ["main.js", "index.js", "index_bg.wasm"];
@@ -52,6 +54,7 @@ export async function build(mode = "release") {
   }
   const main = readFileSync(at("src/edge/main.js"));
   if (!existsSync(`${out}/main.js`) || !readFileSync(`${out}/main.js`).equals(main)) writeFileSync(`${out}/main.js`, main);
+  await site();
   return out;
 }
 

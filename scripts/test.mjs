@@ -12,8 +12,9 @@ import { at, node, root, seconds } from "./lib/project.mjs";
 import { run } from "./lib/run.mjs";
 import { need } from "./need.mjs";
 import { setup, wasmTarget } from "./setup.mjs";
+import { siteSizes } from "./site.mjs";
 
-const budget = { gzip: 1_000_000, nativeSeconds: 60 };
+const budget = { gzip: 1_000_000, siteGzip: 120_000, nativeSeconds: 60 };
 /** So many lines of a failed step's output are shown. */
 const longest = 150;
 const start = performance.now();
@@ -104,6 +105,13 @@ async function bundleChain() {
     const bytes = gzipSync(Buffer.concat(bundle.map((file) => readFileSync(at("build/release", file)))), { level: 9 }).length;
     if (bytes >= budget.gzip) throw new Error(`gzip -9 gives ${bytes} bytes; the budget is ${budget.gzip}`);
     return { note: `${bytes} bytes under gzip -9, budget ${budget.gzip}` };
+  });
+  await step("size of the client", () => {
+    const sizes = siteSizes();
+    const sum = (list) => list.reduce((all, { gzip }) => all + gzip, 0);
+    if (sum(sizes) >= budget.siteGzip) throw new Error(`gzip -9 gives ${sum(sizes)} bytes; the budget is ${budget.siteGzip}`);
+    const scripts = sum(sizes.filter(({ file }) => file.endsWith(".js")));
+    return { note: `${sum(sizes)} bytes under gzip -9, budget ${budget.siteGzip}; scripts ${scripts}` };
   });
   return true;
 }

@@ -1,4 +1,4 @@
-// Everything bare workerd needs to run the bundle, in one folder: the modules, the files of www/ and config.capnp.
+// Everything bare workerd needs to run the bundle, in one folder: the modules, the client's files and config.capnp.
 // Used by `make serve` and by the tests, so that both run the same thing.
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -54,7 +54,7 @@ function site(folder) {
     const source = `${found.parentPath ?? found.path}/${found.name}`;
     const path = source.slice(folder.length);
     const type = types[extname(path)];
-    if (!type) throw new Error(`www${path}: no content type is known for it; add one to scripts/lib/workerd.mjs`);
+    if (!type) throw new Error(`${source}: no content type is known for it; add one to scripts/lib/workerd.mjs`);
     const page = path.replace(/\/index\.html$/, "/").replace(/\.html$/, "");
     const etag = `"${createHash("sha256").update(readFileSync(source)).digest("hex").slice(0, 32)}"`;
     entries.push({ path: page, source, etag, headers: { ...headersOf(page), "Content-Type": type, ETag: etag } });

@@ -107,7 +107,7 @@ pub async fn handle<P: Platform, R: Incoming>(app: &App<P>, request: &R) -> Repl
         }
         Reply::Response(failure(&error, fhir, request.path()))
     });
-    reply.with_request_id(&id)
+    reply.marked(&id, app.platform.now())
 }
 
 fn healthz(config: &std::result::Result<Config, Vec<Problem>>, request: &impl Incoming) -> Response {

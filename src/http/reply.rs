@@ -6,7 +6,7 @@
 use super::Subscription;
 use crate::error::{Error, Kind, Retry};
 use crate::fhir::{Invalid, OperationOutcome};
-use crate::time::Ttl;
+use crate::time::{Ttl, UnixMillis};
 
 /// FHIR JSON (R4 section 3.1.0.1.9).
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
@@ -72,13 +72,15 @@ impl Response {
 }
 
 impl Reply {
-    /// With the request's id.
-    pub fn with_request_id(self, id: &str) -> Reply {
+    /// With the request's id, and when it was answered (RFC 9110 section 6.6.1): a page whose own clock is wrong needs it
+    /// to tell how long its session lasts.
+    pub fn marked(self, id: &str, now: UnixMillis) -> Reply {
+        let mark = |response: Response| response.header("x-request-id", id).header("date", now.to_http_date());
         match self {
-            Reply::Response(response) => Reply::Response(response.header("x-request-id", id)),
+            Reply::Response(response) => Reply::Response(mark(response)),
             Reply::Subscribe(subscription) => Reply::Subscribe(subscription),
-            Reply::Stream(subscription, head) => Reply::Stream(subscription, head.header("x-request-id", id)),
-            Reply::Poll(subscription, wait, head) => Reply::Poll(subscription, wait, head.header("x-request-id", id)),
+            Reply::Stream(subscription, head) => Reply::Stream(subscription, mark(head)),
+            Reply::Poll(subscription, wait, head) => Reply::Poll(subscription, wait, mark(head)),
         }
     }
 }

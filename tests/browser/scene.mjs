@@ -1,5 +1,7 @@
 // A clinic for tests in a browser: a server with a ward, its people and their passwords, and Chromium to look at it.
+import assert from "node:assert/strict";
 import { resolve } from "node:path";
+import { after, afterEach, before, beforeEach } from "node:test";
 import { chromium } from "playwright-core";
 import { need } from "../../scripts/need.mjs";
 import { startWorkerd } from "../support/server.mjs";
@@ -120,9 +122,89 @@ async function fill(server, patients) {
   };
 }
 
+/**
+ * A clinic and a browser for the tests of one file, and a fresh context for each test, which fails on anything unexpected
+ * in a console and on any breach of the content policy. `expects(pattern)` says what is expected there.
+ */
+export function stage(options) {
+  const self = { browser: undefined, scene: undefined, context: undefined, expects: (pattern) => (expected = pattern) };
+  let complaints;
+  let expected;
+  before(async () => {
+    [self.browser, self.scene] = await Promise.all([launch(), clinic(options)]);
+  });
+  after(async () => {
+    await self.browser?.close();
+    await self.scene?.stop();
+  });
+  /** Another browser profile, watched like the first. */
+  self.profile = async (more) => {
+    const context = await self.browser.newContext({ locale: "en-GB", ...more });
+    context.setDefaultTimeout(20_000);
+    await context.addInitScript(() => {
+      document.addEventListener("securitypolicyviolation", (event) => {
+        console.error(`content policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
+      });
+    });
+    context.on("weberror", (error) => complaints.push(error.error().stack ?? String(error.error())));
+    context.on("console", (message) => {
+      if (message.type() === "error" && !expected?.test(message.text())) complaints.push(message.text());
+    });
+    return context;
+  };
+  beforeEach(async () => {
+    complaints = [];
+    // Everybody begins signed out, and asking who one is then is a 401.
+    expected = /status of 401/;
+    self.context = await self.profile();
+  });
+  afterEach(async () => {
+    await Promise.all(self.browser.contexts().map((context) => context.close()));
+    assert.deepEqual(complaints, [], "nothing unexpected in the console");
+  });
+  self.page = async (context = self.context) => {
+    const page = await context.newPage();
+    await page.goto(self.scene.server.url);
+    return page;
+  };
+  return self;
+}
+
+/** What the console says while the server is away. */
+export const serverAway = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INTERNET_DISCONNECTED|WebSocket connection|status of 401/;
+
+/** Waits until what is found says this. */
+export const saying = (locator, text, within = 20_000) => locator.filter({ hasText: text }).first().waitFor({ timeout: within });
+
+/** Everything the browser keeps of the page: what is shown, stored, and in its history, titles included. */
+export async function traces(page) {
+  const session = await page.context().newCDPSession(page);
+  const { entries } = await session.send("Page.getNavigationHistory");
+  await session.detach();
+  const inPage = await page.evaluate(async () => ({
+    html: document.documentElement.outerHTML,
+    fields: [...document.querySelectorAll("input, textarea, select")].map((input) => input.value),
+    local: JSON.stringify(localStorage),
+    session: JSON.stringify(sessionStorage),
+    state: JSON.stringify(history.state),
+    databases: JSON.stringify(await indexedDB.databases()),
+    caches: JSON.stringify(await caches.keys()),
+    cookies: document.cookie,
+    selection: String(getSelection()),
+  }));
+  return JSON.stringify({ entries, inPage });
+}
+
+export async function assertNothingLeft(page, { patient }) {
+  const left = await traces(page);
+  for (const part of [secret.family, secret.given, secret.number, patient.id, "1951"]) {
+    assert.ok(!left.includes(part), `'${part}' is left in ${left}`);
+  }
+}
+
 /** Fills in the sign-in form and sends it. */
 export async function signInOnPage(page, username = "nora", word = password) {
   await page.getByLabel("User name").fill(username);
   await page.getByLabel("Password", { exact: true }).fill(word);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }

@@ -151,6 +151,34 @@ test("a gap in the middle of a connection, with a new epoch", () => {
   assert.equal(named(it.timer("retry"), "open").after, "e2:1");
 });
 
+test("a state read at a place is followed by every event after that place, and by none before it", () => {
+  const it = machine();
+  it.send({ type: "start" });
+  it.hello("e1:10");
+  it.events(event(11), event(12), event(13));
+  assert.deepEqual(delivered(it.send({ type: "rereadDone", id: 1, complete: true, cursor: "e1:12" })), ["e1:13"]);
+  assert.deepEqual(delivered(it.events(event(14))), ["e1:14"]);
+  // Nothing is held when nothing is read, and nothing is repeated that the state has.
+  it.frame({ type: "gap", oldest: "e1:20", reread: paths });
+  it.events(event(21));
+  assert.deepEqual(it.send({ type: "rereadDone", id: 2, complete: true, cursor: "e1:21" }), []);
+  assert.deepEqual(it.state.held, []);
+});
+
+test("a state of another epoch, or behind more events than are held, is read again", () => {
+  const it = machine();
+  it.send({ type: "start" });
+  it.hello("e1:10");
+  it.events(event(11));
+  const again = it.send({ type: "rereadDone", id: 1, complete: true, cursor: "e2:3" });
+  assert.deepEqual(named(again, "reread"), { do: "reread", id: 2, paths, history: null });
+  it.events(...Array.from({ length: limits.held + 5 }, (_, index) => event(12 + index)));
+  assert.equal(it.state.held.length, limits.held);
+  assert.ok(named(it.send({ type: "rereadDone", id: 2, complete: true, cursor: "e1:12" }), "reread"));
+  assert.deepEqual(it.send({ type: "rereadDone", id: 3, complete: true, cursor: "e1:99999" }), []);
+  assert.equal(it.state.reread, null);
+});
+
 test("reads only paths of this server after a gap", () => {
   const it = machine().live();
   const effects = it.frame({ type: "gap", oldest: "e2:0", reread: ["//elsewhere.example/x", "https://elsewhere.example/"] });

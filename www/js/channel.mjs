@@ -14,7 +14,8 @@ const socketUrl = (topic, after) => {
  *   paths                     the paths that give the present state of the topic
  *   onEvents(events)          events, each once, in order
  *   onState(state)            after every change of recovery.mjs's state
- *   reread({paths, history})  reads the present state; resolves with whether it covers everything
+ *   reread({paths, history})  reads the present state; resolves with { complete, cursor }: whether it covers everything, and
+ *                             at which place of the topic it was taken, if it says so
  */
 export function follow(topic, { paths, onEvents, onState, reread, signal }) {
   let state = initial(paths);
@@ -58,7 +59,7 @@ export function follow(topic, { paths, onEvents, onState, reread, signal }) {
     deliver: ({ events }) => onEvents(events),
     reread({ id, paths, history }) {
       reread({ paths, history }).then(
-        (complete) => dispatch({ type: "rereadDone", id, complete }),
+        ({ complete, cursor }) => dispatch({ type: "rereadDone", id, complete, cursor }),
         (error) => {
           if (!signal.aborted && !(error instanceof ApiError)) console.error(error);
           dispatch({ type: "rereadFailed", id });

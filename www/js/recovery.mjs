@@ -5,11 +5,13 @@
 // - the cursor is that of the last event taken, so that a new connection goes on behind it;
 // - an event is delivered once: not again at a position already passed, not again in a version already had;
 // - whatever was lost is announced (`gap`) and its present state asked for until it has been read;
+// - a state that was read at a cursor is followed by every event after that cursor, those included that came before the
+//   reading did: they are delivered again, behind it;
 // - frames and closings of an earlier connection change nothing.
 //
 // Events  start; frame {connection, text}; closed {connection, code}; timer {name}; offline; online; wake (a person came
 //         back or asks to try now); refused {message} (the server says that this channel is not for us);
-//         rereadDone {id, complete}; rereadFailed {id}; stop
+//         rereadDone {id, complete, cursor}; rereadFailed {id}; stop
 // Effects open {connection, after}; close {connection}; send {connection, text}; timer {name, ms} (in the place of one of
 //         the same name); cancel {name}; deliver {events}; reread {id, paths, history}; probe (ask by HTTP why no
 //         connection comes about)
@@ -29,6 +31,8 @@ export const limits = Object.freeze({
   remembered: 2_000,
   /** So many past events are read at first. */
   tail: 300,
+  /** So many events are held while a state is read; if there are more, it is read again. */
+  held: 5_000,
 });
 
 /** The pause before try number `attempt` (0 is the first): full jitter. */
@@ -61,6 +65,8 @@ export const initial = (paths) => ({
   /** What is being read again: { id, why: "first" | "gap", paths, history, attempt }. */
   reread: null,
   rereads: 0,
+  /** The events taken since that reading began. */
+  held: [],
   /** Whether the last reading again covered everything. */
   complete: true,
   /** The last announced loss: { at, after: lastEvent before it }. */
@@ -104,7 +110,7 @@ function lose(state, event, code, resume = code < 4100 || code > 4199) {
 }
 
 function end(state, at, ended, effects = []) {
-  const next = { ...state, phase: "ended", since: at, ended, reread: null };
+  const next = { ...state, phase: "ended", since: at, ended, reread: null, held: [] };
   return [next, [...effects, ...cancels("connect", "retry", "ping", "pong", "reread")]];
 }
 
@@ -116,7 +122,22 @@ function hangUp(state, event, code = 1006) {
 function readAgain(state, why, paths, history) {
   const id = state.rereads + 1;
   const reread = { id, why, paths, history, attempt: 0 };
-  return [{ ...state, rereads: id, reread }, [...cancels("reread"), { do: "reread", id, paths, history }]];
+  return [{ ...state, rereads: id, reread, held: [] }, [...cancels("reread"), { do: "reread", id, paths, history }]];
+}
+
+/** A reading has come. With a cursor it is the state at that place: what was taken since is delivered again, behind it. */
+function readDone(state, { complete, cursor }) {
+  const { held } = state;
+  const done = { ...state, reread: null, held: [], complete };
+  const place = parseCursor(cursor);
+  if (!place || !held.length) return [done, []];
+  const { epoch, offset } = parseCursor(held.at(-1).cursor);
+  // Of two epochs nobody can say which is later; of too many events some are not held.
+  if (epoch !== place.epoch || (held.length >= limits.held && parseCursor(held[0].cursor).offset > place.offset + 1)) {
+    return readAgain(done, state.reread.why, state.reread.paths, null);
+  }
+  const events = offset > place.offset ? held.filter((event) => parseCursor(event.cursor).offset > place.offset) : [];
+  return [done, events.length ? [{ do: "deliver", events }] : []];
 }
 
 /** The last few past events before the newest: { after, limit }. */
@@ -160,7 +181,8 @@ function takeEvents(state, frame) {
     if (seen.size <= limits.remembered) break;
     seen.delete(reference);
   }
-  const next = { ...state, cursor, lastEvent, seen, progress: true };
+  const held = state.reread ? [...state.held, ...events].slice(-limits.held) : state.held;
+  const next = { ...state, cursor, lastEvent, seen, held, progress: true };
   return [next, events.length ? [{ do: "deliver", events }] : []];
 }
 
@@ -257,7 +279,7 @@ export function step(state, event) {
       return end(state, at, { message: event.message }, connected(state) ? [{ do: "close", connection: state.connection }] : []);
     case "rereadDone":
       if (state.reread?.id !== event.id) return same;
-      return [{ ...state, reread: null, complete: event.complete }, []];
+      return readDone(state, event);
     case "rereadFailed": {
       if (state.reread?.id !== event.id) return same;
       const { attempt } = state.reread;

@@ -1,79 +1,178 @@
 // Who is signed in, in this tab and in the others of this browser.
 //
-// Invariant: once the session has ended, by whatever way and in whichever tab, `onEnd` has been called here.
-import { ApiError, api } from "./api.mjs";
+// Invariant: once the session has ended, by whatever way and in whichever tab, `onEnd` has been called here. Tabs tell each
+// other by a channel and, should that be missing, by the event of a stored value that says nothing but that it changed.
+import { ApiError, api, request } from "./api.mjs";
+import { act, alone, judge, timesOf } from "./idle.mjs";
 
 /** What a person does is told to the server at most so often. */
 const tellEvery = 60_000;
+/** Near the end the server is asked so often whether it is as near as we think. */
+const askEvery = 10_000;
+const signal = "bedside.signal";
 
 /**
- *   onEnd(why)  "ended" (time is over, or revoked) or "elsewhere" (signed out in another tab)
- *   onOther()   another person has signed in in another tab
+ *   onEnd(why)    "ended" (time is over, or revoked) or "elsewhere" (signed out in another tab)
+ *   onOther()     another person has signed in in another tab
+ *   onChange()    the warning before the end has begun, moved on or gone
  */
-export function sessions({ onEnd, onOther }) {
+export function sessions({ onEnd, onOther, onChange }) {
   const others = new BroadcastChannel("bedside-session");
   let current;
+  let times;
   let told = 0;
-  let timer;
+  let asked = 0;
+  let warned = null;
+  let ticking;
+  /** How far the server's clock is ahead of ours. */
+  let skew = 0;
 
-  const set = (body) => {
-    clearTimeout(timer);
-    current = body;
-    if (!body?.idle_expires_at) return;
-    // A second later than the server's own judgement; asking is no activity. Timers hold 24.8 days at most.
-    const left = Date.parse(body.idle_expires_at) - Date.now() + 1_000;
-    timer = setTimeout(check, Math.min(Math.max(left, 1_000), 2 ** 31 - 1));
+  const tell = (message) => {
+    const marked = { ...message, mark: crypto.randomUUID() };
+    others.postMessage(marked);
+    try {
+      localStorage.setItem(signal, JSON.stringify(marked));
+      localStorage.removeItem(signal);
+    } catch {
+      // Without storage the channel is enough.
+    }
   };
 
-  // A 401 comes back to us through `end`; while the server is away, ask again.
-  const check = () =>
-    api.get("/session", { background: true }).then(
-      (body) => current && set(body),
-      () => current && (timer = setTimeout(check, 15_000)),
-    );
+  /** Takes an answer of the server, or undefined for the end. */
+  const set = (answer, acted) => {
+    if (!answer) {
+      clearInterval(ticking);
+      current = times = undefined;
+      warned = null;
+      return;
+    }
+    const { body, headers } = answer;
+    const now = Date.now();
+    const server = Date.parse(headers?.get("Date") ?? "");
+    // The header has whole seconds; less than two is no skew. Another tab's word has none: it stays as it was.
+    if (headers) skew = Math.abs(server - now) > 2_000 ? server - now : 0;
+    current = body;
+    times = timesOf(body, { now, skew, acted, before: times });
+    clearInterval(ticking);
+    ticking = setInterval(tick, 1_000);
+    tick();
+  };
+
+  const end = (why) => {
+    if (!current) return;
+    set(undefined);
+    onEnd(why);
+  };
+
+  function tick() {
+    const now = Date.now();
+    const { phase, left, absolute } = judge(times, now);
+    if (phase === "fine") {
+      if (warned) {
+        warned = null;
+        onChange();
+      }
+      return;
+    }
+    // Well past the end, after a sleep perhaps, nothing is shown while the server is asked.
+    if (left < -5_000 || (phase === "over" && !times.reachable)) {
+      tell({ type: "signed-out" });
+      return end("ended");
+    }
+    if (now - asked >= askEvery || (phase === "over" && now - asked >= 1_000)) {
+      asked = now;
+      // A 401 comes back to us through `end`.
+      request("GET", "/session", { background: true }).then(
+        (answer) => current && set(answer),
+        () => current && (times = alone(times)),
+      );
+    }
+    // Another tab may know better: nobody is alarmed before the server has been asked.
+    if (phase === "warning" && (times.takenAt >= asked || !times.reachable)) {
+      warned = { left, absolute };
+      onChange();
+    }
+  }
+
+  /** Says that a person is here. */
+  const stay = async () => {
+    told = Date.now();
+    times = act(times, told);
+    try {
+      const answer = await request("PUT", "/session");
+      if (!current) return;
+      set(answer, true);
+      const { expires_at, idle_expires_at } = answer.body;
+      tell({ type: "times", user: current.user.id, expires_at, idle_expires_at });
+    } catch {
+      if (current && times) times = alone(times);
+    }
+  };
 
   const active = () => {
-    if (!current || document.hidden || Date.now() - told < tellEvery) return;
-    told = Date.now();
-    api.put("/session").then((body) => current && set(body), () => {});
+    if (!current || document.hidden) return;
+    times = act(times, Date.now());
+    // While the end is announced only the button, or what is asked of the server, is a wish to stay.
+    if (warned || Date.now() - told < tellEvery) return;
+    stay();
   };
   for (const name of ["pointerdown", "keydown"]) addEventListener(name, active, { passive: true, capture: true });
+  document.addEventListener("visibilitychange", () => current && !document.hidden && tick());
 
-  others.onmessage = ({ data }) => {
-    if (data?.type === "signed-out" && current) {
-      set(undefined);
-      onEnd("elsewhere");
-    }
-    if (data?.type === "signed-in" && data.user !== current?.user.id) {
+  let heard;
+  const hear = (message) => {
+    if (!message?.mark || message.mark === heard) return; // It comes by both ways.
+    heard = message.mark;
+    if (message.type === "signed-out") end("elsewhere");
+    if (message.type === "signed-in" && message.user !== current?.user.id) {
       set(undefined);
       onOther();
     }
+    if (message.type === "times" && message.user === current?.user.id) {
+      const { expires_at, idle_expires_at } = message;
+      set({ body: { ...current, expires_at, idle_expires_at } }, true);
+    }
   };
+  others.onmessage = ({ data }) => hear(data);
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key !== signal || !newValue) return;
+    try {
+      hear(JSON.parse(newValue));
+    } catch {
+      // Not ours.
+    }
+  });
 
   return {
     get current() {
       return current;
     },
+    /** { left, absolute } while the end is near; null otherwise. */
+    get warning() {
+      return warned;
+    },
+    stay,
     /** Resolves with the session this browser has, or undefined. */
     async resume() {
       try {
-        set(await api.get("/session", { background: true, signingIn: true }));
+        set(await request("GET", "/session", { background: true, signingIn: true }));
       } catch (error) {
         if (!(error instanceof ApiError) || error.status !== 401) throw error;
         set(undefined);
       }
       return current;
     },
-    async signIn(username, password, signal) {
-      set(await api.post("/session", { username, password, transport: "cookie" }, { signingIn: true, signal }));
+    async signIn(username, password, abort) {
+      const body = { username, password, transport: "cookie" };
+      set(await request("POST", "/session", { body, signingIn: true, signal: abort }), true);
       told = Date.now();
-      others.postMessage({ type: "signed-in", user: current.user.id });
+      tell({ type: "signed-in", user: current.user.id });
       return current;
     },
     /** Forgets the session here and in the other tabs at once, then tells the server; rejects if that failed. */
     async signOut() {
       set(undefined);
-      others.postMessage({ type: "signed-out" });
+      tell({ type: "signed-out" });
       await api.delete("/session", { signingIn: true }).catch((error) => {
         if (error.status !== 401) throw error;
       });
@@ -81,9 +180,13 @@ export function sessions({ onEnd, onOther }) {
     /** The server has said that the session is over. */
     end() {
       if (!current) return;
-      set(undefined);
-      others.postMessage({ type: "signed-out" });
-      onEnd("ended");
+      tell({ type: "signed-out" });
+      end("ended");
+    },
+    /** The server says that the session may end soon: look at once. */
+    look() {
+      asked = 0;
+      if (current) tick();
     },
   };
 }

@@ -1,97 +1,94 @@
 // The patients one can reach.
-import { page } from "../api.mjs";
-import { beds } from "../beds.mjs";
-import { el, setText } from "../dom.mjs";
-import { birthOf, nameOf } from "../people.mjs";
-import { words } from "../words.mjs";
+import { html, nothing } from "lit-html";
+import { page, pages } from "../api.mjs";
+import { compare } from "../format.mjs";
+import { t } from "../i18n.mjs";
+import { birthOf, identifiersOf, nameOf } from "../model/people.mjs";
+import { bedsOf } from "../model/record.mjs";
+import { problem } from "../parts/problem.mjs";
 
 const first = "/fhir/Patient?_count=100";
 
-/** `onOpen(patient)` is called with the Patient resource that was chosen. */
-export function patientsView({ onOpen, signal }) {
-  const say = words.patients;
+export default function patientsView({ go, signal, update }) {
   const patients = [];
   let next = first;
   let bedOf = new Map();
-
-  const list = el("ul", { class: "patients", role: "list" });
-  const count = el("p", { class: "muted", role: "status" }, words.loading);
-  const problem = el("div", { class: "problem-box", hidden: true });
-  const more = el("button", { type: "button", class: "secondary", hidden: true, onclick: () => load() }, say.more);
-  const search = el("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", oninput: () => render() });
-
-  const row = (patient) => {
-    const bed = bedOf.get(patient.id);
-    return el(
-      "li",
-      {},
-      el(
-        "button",
-        { type: "button", class: "patient-row", onclick: () => onOpen(patient) },
-        el("span", { class: "row-name" }, nameOf(patient)),
-        " ",
-        el("span", { class: "row-born" }, el("span", { class: "row-label" }, `${say.born} `), birthOf(patient, Date.now())),
-        " ",
-        bed && el("span", { class: "row-bed" }, el("span", { class: "row-label" }, `${say.bed} `), bed),
-      ),
-    );
-  };
-
-  function render() {
-    const wanted = search.value.trim().toLowerCase();
-    const matches = (patient) => `${nameOf(patient)} ${birthOf(patient, Date.now())} ${patient.birthDate}`.toLowerCase().includes(wanted);
-    const found = wanted ? patients.filter(matches) : patients;
-    // Whoever is being looked at with the keyboard stays so, wherever the row goes.
-    const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));
-    list.replaceChildren(...found.map(row));
-    if (focused >= 0) list.children[Math.min(focused, found.length - 1)]?.firstChild.focus();
-    more.hidden = !next;
-    const none = patients.length ? say.noMatch : say.none;
-    setText(count, found.length ? say.count(found.length, Boolean(next) && !wanted) : none);
-  }
+  let wanted = "";
+  let failure;
+  let loading = true;
+  const options = { signal };
 
   async function load() {
-    problem.hidden = true;
-    more.disabled = true;
+    [loading, failure] = [true, undefined];
+    update();
     try {
-      const { resources, next: following } = await page(next, { signal });
-      next = following;
-      patients.push(...resources);
-      patients.sort((a, b) => words.compare(nameOf(a), nameOf(b)));
-      render();
+      const found = await page(next, options);
+      next = found.next;
+      patients.push(...found.resources);
+      patients.sort((a, b) => compare(nameOf(a), nameOf(b)));
     } catch (error) {
-      if (signal.aborted) return;
-      if (!patients.length) setText(count, "");
-      problem.replaceChildren(
-        el("p", { class: "problem", role: "alert" }, error.message),
-        el("button", { type: "button", class: "secondary", onclick: () => load() }, words.retry),
-      );
-      problem.hidden = false;
-    } finally {
-      more.disabled = false;
+      failure = error;
     }
+    loading = false;
+    update();
   }
 
   load();
-  beds(signal).then(
-    (found) => {
-      bedOf = found;
-      if (patients.length && found.size) render();
+  // A help in the list, never needed by it.
+  Promise.all(
+    ["Encounter", "Location"].map((type) => pages(`/fhir/${type}?_count=200`, { ...options, background: true, most: 5 })),
+  ).then(
+    ([encounters, locations]) => {
+      bedOf = bedsOf(encounters.resources, locations.resources);
+      update();
     },
-    () => {}, // The list is as good without.
+    () => {},
   );
 
-  return el(
-    "section",
-    { class: "list" },
-    el(
-      "div",
-      { class: "list-head" },
-      el("div", {}, el("h1", { tabindex: "-1" }, say.heading), count),
-      el("div", { class: "field search" }, el("label", { for: "search" }, say.search), search),
-    ),
-    problem,
-    list,
-    more,
-  );
+  const row = (patient) => html`
+    <li>
+      <button type="button" class="patient-row" @click=${() => go("chart", { id: patient.id, patient })}>
+        <span class="row-name">${nameOf(patient)}</span>
+        <span class="row-born"><span class="row-label">${t("patients.born")}</span> ${birthOf(patient)}</span>
+        <span class="row-number">${identifiersOf(patient)[0]?.value ?? ""}</span>
+        <span class="row-bed">${bedOf.get(patient.id) ?? ""}</span>
+      </button>
+    </li>
+  `;
+
+  function count(found) {
+    if (loading && !patients.length) return t("app.loading");
+    if (!patients.length) return failure ? "" : t("patients.none");
+    if (!found.length) return t("patients.noMatch");
+    return next && !wanted ? t("patients.first", { n: found.length }) : t("patients.count", { n: found.length });
+  }
+
+  return () => {
+    const matches = (patient) =>
+      [nameOf(patient), birthOf(patient), patient.birthDate, ...identifiersOf(patient).map(({ value }) => value), bedOf.get(patient.id)]
+        .join(" ")
+        .toLowerCase()
+        .includes(wanted);
+    const found = wanted ? patients.filter(matches) : patients;
+    return html`
+      <section class="list">
+        <div class="list-head">
+          <div>
+            <h1 tabindex="-1">${t("title.patients")}</h1>
+            <p class="muted" role="status">${count(found)}</p>
+          </div>
+          <div class="field search">
+            <label for="search">${t("patients.search")}</label>
+            <input id="search" type="search" autocomplete="off" spellcheck="false"
+              @input=${({ target }) => { wanted = target.value.trim().toLowerCase(); update(); }} />
+          </div>
+        </div>
+        ${failure ? problem(failure, load) : nothing}
+        ${found.length ? html`<ul class="patients" role="list">${found.map(row)}</ul>` : nothing}
+        ${next && patients.length
+          ? html`<button type="button" class="secondary more" ?disabled=${loading} @click=${load}>${t("patients.more")}</button>`
+          : nothing}
+      </section>
+    `;
+  };
 }

@@ -1,94 +1,128 @@
-// Sign in.
-import { el, setText } from "../dom.mjs";
-import { words } from "../words.mjs";
+// Sign in; on a shared workstation with the names of those who work here, one key each.
+import { html, nothing } from "lit-html";
+import { live } from "lit-html/directives/live.js";
+import { t } from "../i18n.mjs";
+import { choices } from "../parts/choices.mjs";
+import { colleagues, keep, setting } from "../settings.mjs";
 
 /**
  *   message, again  why one is here, and what can be done about it: { label, action }
  *   signIn          (username, password, signal) -> promise
  */
-export function signInView({ message, again, signIn, onDone, signal }) {
-  const say = words.signIn;
-  const username = el("input", {
-    id: "username", name: "username", autocomplete: "username", autocapitalize: "none", spellcheck: "false",
-    required: true, autofocus: true,
-  });
-  const password = el("input", {
-    id: "password", name: "password", type: "password", autocomplete: "current-password", required: true,
-  });
-  const reveal = el(
-    "button",
-    {
-      type: "button", class: "reveal", "aria-pressed": "false", "aria-label": say.showPassword,
-      onclick() {
-        const visible = password.type === "text";
-        password.type = visible ? "password" : "text";
-        reveal.setAttribute("aria-pressed", String(!visible));
-        setText(reveal, visible ? say.show : say.hide);
-      },
-    },
-    say.show,
-  );
-  const submit = el("button", { class: "primary" }, say.submit);
-  const problem = el("p", { id: "problem", class: "problem", role: "alert" });
+export default function signInView({ params, clinic, signal, settings, update }) {
+  const { message, again, signIn } = params;
+  let shared = Boolean(setting("shared"));
+  let reveal = false;
+  let busy = false;
+  let problem = "";
+  let said;
+  const field = (name) => document.getElementById(name);
 
-  const wrong = (text, field) => {
-    setText(problem, text);
-    for (const input of [username, password]) {
-      input.setAttribute("aria-invalid", "true");
-      input.setAttribute("aria-describedby", "problem");
-    }
-    field.focus();
+  const wrong = (text, focus, detail) => {
+    [problem, said] = [text, detail];
+    update();
+    if (focus) requestAnimationFrame(() => field(focus)?.focus());
   };
 
   async function send(event) {
     event.preventDefault();
-    if (submit.getAttribute("aria-disabled") === "true") return;
-    setText(problem, "");
-    if (!username.value.trim() || !password.value) {
-      return wrong(say.missing, username.value.trim() ? password : username);
-    }
-    submit.setAttribute("aria-disabled", "true");
-    setText(submit, say.busy);
+    if (busy) return;
+    const username = field("username").value.trim();
+    const password = field("password").value;
+    if (!username || !password) return wrong(t("signIn.missing"), username ? "password" : "username");
+    [busy, problem, said] = [true, "", undefined];
+    update();
     try {
-      await signIn(username.value.trim(), password.value, signal);
-      password.value = "";
-      onDone();
+      await signIn(username, password, signal);
     } catch (error) {
       if (signal.aborted) return;
+      busy = false;
       if (error.status === 401) {
-        password.value = "";
-        wrong(say.wrong(error.said), password);
-      } else setText(problem, error.message ?? String(error));
-    } finally {
-      submit.removeAttribute("aria-disabled");
-      setText(submit, say.submit);
+        field("password").value = "";
+        wrong(t("signIn.wrong"), "password");
+      } else wrong(error.message, undefined, error.said);
     }
   }
 
-  return el(
-    "section",
-    { class: "sign-in card" },
-    el("h1", { tabindex: "-1" }, say.heading),
-    message &&
-      el(
-        "div",
-        { class: "notice", role: "status" },
-        el("p", {}, message),
-        again && el("button", { type: "button", class: "quiet", onclick: again.action }, again.label),
-      ),
-    // method and action only so that nothing typed could land in an address if the script fails.
-    el(
-      "form",
-      { method: "post", action: "/session", novalidate: true, onsubmit: send },
-      el("div", { class: "field" }, el("label", { for: "username" }, say.username), username),
-      el(
-        "div",
-        { class: "field" },
-        el("label", { for: "password" }, say.password),
-        el("div", { class: "with-button" }, password, reveal),
-      ),
-      problem,
-      submit,
-    ),
+  const choose = (username) => {
+    field("username").value = username;
+    field("password").focus();
+  };
+
+  // A digit chooses a colleague, unless one is typing.
+  addEventListener(
+    "keydown",
+    (event) => {
+      const one = colleagues()[Number(event.key) - 1];
+      if (!one || event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
+      event.preventDefault();
+      choose(one.username);
+    },
+    { signal },
   );
+
+  const share = ({ target }) => {
+    shared = target.checked;
+    keep("shared", shared);
+    if (!shared) keep("colleagues", undefined);
+    update();
+  };
+
+  const people = () => {
+    const known = colleagues();
+    if (!known.length) return nothing;
+    return html`
+      <div class="colleagues" role="group" aria-label=${t("signIn.colleagues")}>
+        ${known.map(
+          ({ username, name }, index) => html`
+            <button type="button" class="secondary" aria-keyshortcuts=${index + 1} @click=${() => choose(username)}>
+              <kbd>${index + 1}</kbd> ${name}
+            </button>
+          `,
+        )}
+      </div>
+    `;
+  };
+
+  return () => html`
+    <section class="sign-in card">
+      <p class="sign-in-clinic"><img src="/icon.svg" alt="" width="40" height="40" /> ${clinic() ?? t("app.product")}</p>
+      <h1 tabindex="-1">${t("title.signIn")}</h1>
+      ${message
+        ? html`<div class="notice" role="status">
+            <p>${message}</p>
+            ${again ? html`<button type="button" class="secondary" @click=${again.action}>${again.label}</button>` : nothing}
+          </div>`
+        : nothing}
+      ${people()}
+      <!-- method and action only so that nothing typed could land in an address if the script fails -->
+      <form method="post" action="/session" novalidate @submit=${send}>
+        <div class="field">
+          <label for="username">${t("signIn.username")}</label>
+          <input id="username" name="username" autocomplete=${shared ? "off" : "username"} autocapitalize="none" spellcheck="false"
+            required ?autofocus=${!colleagues().length} aria-invalid=${problem ? "true" : "false"}
+            aria-describedby=${problem ? "sign-in-problem" : nothing} />
+        </div>
+        <div class="field">
+          <label for="password">${t("signIn.password")}</label>
+          <div class="with-button">
+            <input id="password" name="password" type=${reveal ? "text" : "password"} required
+              autocomplete=${shared ? "off" : "current-password"} aria-invalid=${problem ? "true" : "false"}
+              aria-describedby=${problem ? "sign-in-problem" : nothing} />
+            <button type="button" class="reveal" aria-pressed=${String(reveal)} aria-label=${t("signIn.reveal")}
+              @click=${() => { reveal = !reveal; update(); }}>
+              ${t(reveal ? "signIn.hide" : "signIn.show")}
+            </button>
+          </div>
+        </div>
+        <div class="problem" id="sign-in-problem" role="alert" ?hidden=${!problem}>
+          <p>${problem}</p>
+          ${said ? html`<p class="said" lang="en">${said}</p>` : nothing}
+        </div>
+        <button class="primary wide" aria-disabled=${String(busy)}>${t(busy ? "signIn.busy" : "title.signIn")}</button>
+        <label class="check"><input type="checkbox" .checked=${live(shared)} @change=${share} /> ${t("signIn.shared")}</label>
+      </form>
+    </section>
+    ${choices(settings, "sign-in")}
+  `;
 }

@@ -2,13 +2,15 @@
 // each record only its newest version; what was deleted or entered in error is no value.
 
 const loinc = "http://loinc.org";
-const signs = [
-  { key: "heart-rate", label: "Heart rate", codes: ["8867-4"], keep: 600 },
-  { key: "blood-pressure", label: "Blood pressure", codes: ["85354-9"], keep: 20 },
-  { key: "oxygen-saturation", label: "Oxygen saturation", codes: ["59408-5", "2708-6"], keep: 20 },
-  { key: "respiratory-rate", label: "Respiratory rate", codes: ["9279-1"], keep: 20 },
-  { key: "temperature", label: "Temperature", codes: ["8310-5"], keep: 20 },
+/** The signs in the order of the NEWS2 chart. `digits` after the point; `span` is the least height of an axis. */
+export const signs = [
+  { key: "respiratory-rate", codes: ["9279-1"], digits: 0, unit: "/min", span: [8, 30] },
+  { key: "oxygen-saturation", codes: ["59408-5", "2708-6"], digits: 0, unit: "%", span: [88, 100] },
+  { key: "blood-pressure", codes: ["85354-9", "55284-4"], digits: 0, unit: "mmHg", span: [60, 160] },
+  { key: "heart-rate", codes: ["8867-4"], digits: 0, unit: "/min", span: [50, 120] },
+  { key: "temperature", codes: ["8310-5"], digits: 1, unit: "°C", span: [35.5, 39] },
 ];
+export const signOf = (key) => signs.find((sign) => sign.key === key);
 const byCode = new Map(signs.flatMap((sign) => sign.codes.map((code) => [code, sign])));
 /** So many deleted records are remembered, so that an answer under way does not bring them back. */
 const tombstones = 500;
@@ -28,7 +30,8 @@ const unitOf = (quantity) => units[quantity.code] ?? units[quantity.unit] ?? qua
 
 const codesOf = (concept) => (concept?.coding ?? []).filter((coding) => coding.system === loinc).map((coding) => coding.code);
 
-const timeOf = (observation) => {
+/** When an Observation was made, in ms; undefined if it does not say. */
+export const timeOf = (observation) => {
   const { effectiveDateTime, effectiveInstant, effectivePeriod, issued, meta } = observation;
   const text = effectiveDateTime ?? effectiveInstant ?? effectivePeriod?.end ?? effectivePeriod?.start ?? issued;
   const at = Date.parse(text ?? meta?.lastUpdated);
@@ -57,37 +60,64 @@ export function readingOf(observation) {
   return at === undefined ? undefined : { sign, at, ...value };
 }
 
+/** Without an interval to go by, a value is expected again within this. */
+const usualInterval = 8 * 3_600_000;
+const shortestInterval = 5_000;
+
+/** Whether the newest of a series is older than three of the intervals at which its values were coming. */
+export function isOverdue(series, now) {
+  const last = series.slice(-7);
+  if (!last.length) return false;
+  const steps = last.slice(1).map(({ at }, index) => at - last[index].at).sort((a, b) => a - b);
+  const interval = steps.length ? Math.max(shortestInterval, steps[steps.length >> 1]) : usualInterval;
+  return now - last.at(-1).at > 3 * interval;
+}
+
 /** The vital signs of one patient. */
 export class Vitals {
   #readings = new Map(signs.map((sign) => [sign.key, []])); // Each oldest first.
-  #signOf = new Map(); // reference -> key
+  #known = new Map(); // reference -> reading
   #gone = new Map(); // reference -> version
+  #keep;
+
+  /** `keep` is how many values of a sign are kept. */
+  constructor({ keep = 20_000 } = {}) {
+    this.#keep = keep;
+  }
 
   /** Takes a version of an Observation; `resource` is null for a deletion. Returns whether anything changed. */
   take({ reference, version, resource }) {
-    const known = this.#readings.get(this.#signOf.get(reference))?.find((reading) => reading.reference === reference);
-    if (known?.version >= version || this.#gone.get(reference) >= version) return false;
+    const before = this.#known.get(reference);
+    if (before?.version >= version || this.#gone.get(reference) >= version) return false;
     const reading = resource ? readingOf(resource) : undefined;
-    if (known) this.#remove(known);
+    if (before) this.#remove(before);
     if (!reading) {
       // Nothing to show of this version, and nothing of an earlier one that comes late.
       this.#gone.set(reference, version);
       if (this.#gone.size > tombstones) this.#gone.delete(this.#gone.keys().next().value);
-      return known !== undefined;
+      return before !== undefined;
     }
-    const list = this.#readings.get(reading.sign.key);
-    let place = list.length;
-    while (place > 0 && list[place - 1].at > reading.at) place -= 1;
-    list.splice(place, 0, { ...reading, reference, version });
-    this.#signOf.set(reference, reading.sign.key);
-    while (list.length > reading.sign.keep) this.#remove(list[0]);
+    this.#insert({ ...reading, reference, version });
     return true;
+  }
+
+  #insert(reading) {
+    const list = this.#readings.get(reading.sign.key);
+    let [low, high] = [0, list.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (list[middle].at <= reading.at) low = middle + 1;
+      else high = middle;
+    }
+    list.splice(low, 0, reading);
+    if (reading.reference) this.#known.set(reading.reference, reading);
+    if (list.length > this.#keep) this.#remove(list[0]);
   }
 
   #remove(reading) {
     const list = this.#readings.get(reading.sign.key);
     list.splice(list.indexOf(reading), 1);
-    this.#signOf.delete(reading.reference);
+    if (reading.reference) this.#known.delete(reading.reference);
   }
 
   /** All that is kept of a sign, oldest first. */
@@ -95,7 +125,7 @@ export class Vitals {
     return this.#readings.get(key);
   }
 
-  /** The newest reading of each sign that has one, in a fixed order. */
+  /** The newest reading of each sign that has one, in the order of `signs`. */
   latest() {
     return signs.map(({ key }) => this.#readings.get(key).at(-1)).filter(Boolean);
   }

@@ -1,5 +1,6 @@
-// How a Patient resource is shown: name, birth date, identifiers. Pure.
-import { words } from "./words.mjs";
+// How a Patient resource is shown: name, birth date, identifiers.
+import { ageOf, date } from "../format.mjs";
+import { known, t } from "../i18n.mjs";
 
 const nameUses = ["official", "usual", undefined, "temp", "nickname", "anonymous", "maiden", "old"];
 
@@ -7,18 +8,20 @@ const nameUses = ["official", "usual", undefined, "temp", "nickname", "anonymous
 export function nameOf(patient) {
   const names = [...(patient.name ?? [])].sort((a, b) => nameUses.indexOf(a.use) - nameUses.indexOf(b.use));
   const best = names.find((name) => name.family || name.given?.length || name.text);
-  if (!best) return words.patient.unnamed;
+  if (!best) return t("patient.unnamed");
   const given = (best.given ?? []).join(" ");
   return [best.family, given].filter(Boolean).join(", ") || best.text;
 }
 
 /** "4 Jan 1957 (69 y)"; without the age where the patient has died. */
 export function birthOf(patient, now) {
-  if (!patient.birthDate) return words.patient.bornUnknown;
+  if (!patient.birthDate) return t("patient.bornUnknown");
   const dead = patient.deceasedBoolean || patient.deceasedDateTime;
-  const age = dead ? "" : ` (${words.ageOf(patient.birthDate, now)})`;
-  return words.date(patient.birthDate) + age;
+  return dead ? date(patient.birthDate) : t("patient.birth", { date: date(patient.birthDate), age: ageOf(patient.birthDate, now) });
 }
+
+/** Male, female, …; undefined where it is not recorded or says nothing. */
+export const genderOf = (patient) => (patient.gender ? known(`gender.${patient.gender}`) : undefined);
 
 const hidden = ["SS", "DL", "PPN", "SB"]; // Numbers that say who somebody is outside the clinic are not for a screen.
 
@@ -26,12 +29,10 @@ const hidden = ["SS", "DL", "PPN", "SB"]; // Numbers that say who somebody is ou
 export function identifiersOf(patient) {
   const found = (patient.identifier ?? []).filter((identifier) => identifier.value && identifier.use !== "old");
   const code = (identifier) => identifier.type?.coding?.[0]?.code;
+  const label = ({ type }) => known(`identifier.${type?.coding?.[0]?.code}`) ?? type?.text ?? type?.coding?.[0]?.display ?? t("patient.identifier");
   return found
     .filter((identifier) => !hidden.includes(code(identifier)))
     .sort((a, b) => Number(code(b) === "MR") - Number(code(a) === "MR"))
     .slice(0, 2)
-    .map((identifier) => ({
-      label: identifier.type?.text ?? identifier.type?.coding?.[0]?.display ?? words.patient.identifier,
-      value: identifier.value,
-    }));
+    .map((identifier) => ({ label: label(identifier), value: identifier.value }));
 }

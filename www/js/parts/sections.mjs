@@ -1,0 +1,132 @@
+// The lists of a chart.
+import { html, nothing } from "lit-html";
+import { age, dateOf, number, time } from "../format.mjs";
+import { known, t } from "../i18n.mjs";
+import { cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
+
+/** What stands where there is nothing to list: that it is loading, that it failed, or that there is none. */
+const empty = (progress, none) =>
+  html`<p class="muted">${progress?.failed ? t("section.failed") : progress?.done ? t(none) : t("app.loading")}</p>`;
+
+const section = (name, kind, content) => html`
+  <section class=${`card ${kind}`} aria-labelledby=${`${kind}-title`}>
+    <h2 id=${`${kind}-title`}>${t(name)}</h2>
+    ${content}
+  </section>
+`;
+
+/** A list whose later part is folded away. */
+const folded = (list, label) => (list.length ? html`<details><summary>${t(label, { n: list.length })}</summary><ul class="rows" role="list">${list}</ul></details>` : nothing);
+
+const problemRow = ({ text, status, verification, diagnosis, at }) => html`
+  <li>
+    <span class="row-title">${text}</span>
+    ${diagnosis ? html`<span class="tag">${t("problem.diagnosis")}</span>` : nothing}
+    ${verification && verification !== "confirmed" ? html`<span class="tag">${known(`verification.${verification}`, verification)}</span>` : nothing}
+    <span class="row-more">${known(`clinical.${status}`, status)}${at ? t("list.since", { date: dateOf(at) }) : ""}</span>
+  </li>
+`;
+
+export function problems(resources, progress) {
+  const all = problemsOf(resources);
+  const open = all.filter((one) => one.open);
+  const past = all.filter((one) => !one.open);
+  return section("problems.title", "problems", html`
+    ${open.length ? html`<ul class="rows" role="list">${open.map(problemRow)}</ul>` : empty(progress, "problems.none")}
+    ${folded(past.map(problemRow), "problems.past")}
+  `);
+}
+
+const medicationRow = ({ text, dose, needed, status, at }) => html`
+  <li>
+    <span class="row-title">${text}</span>
+    ${needed ? html`<span class="tag">${t("medication.needed")}</span>` : nothing}
+    ${status === "active" ? nothing : html`<span class="tag">${known(`order.${status}`, status)}</span>`}
+    <span class="row-more">${dose ?? ""}${at ? t("list.since", { date: dateOf(at) }) : ""}</span>
+  </li>
+`;
+
+export function medication(resources, progress) {
+  const all = medicationOf(resources);
+  const current = all.filter((one) => one.current);
+  const past = all.filter((one) => !one.current);
+  return section("medication.title", "medication", html`
+    ${current.length ? html`<ul class="rows" role="list">${current.map(medicationRow)}</ul>` : empty(progress, "medication.none")}
+    ${folded(past.map(medicationRow), "medication.past")}
+  `);
+}
+
+const range = ({ low, high, text } = {}) => {
+  if (low !== undefined && high !== undefined) return `${number(low)}–${number(high)}`;
+  if (high !== undefined) return `< ${number(high)}`;
+  if (low !== undefined) return `> ${number(low)}`;
+  return text ?? "";
+};
+const valueText = ({ value, text }) => (value === undefined ? text : number(value));
+
+function resultRow({ name, value, unit, text, at, flag, range: normal, before }) {
+  return html`
+    <tr class=${flag ? "flagged" : ""}>
+      <th scope="row">${name}</th>
+      <td class="number">
+        ${valueText({ value, text })} <span class="unit">${value === undefined ? "" : known(`unit.${unit}`, unit)}</span>
+        ${flag ? html`<strong class=${`flag ${flag}`}><span aria-hidden="true">${{ high: "▲", low: "▼", critical: "‼", abnormal: "!" }[flag]}</span> ${t(`flag.${flag}`)}</strong>` : nothing}
+      </td>
+      <td class="number muted">${range(normal)}</td>
+      <td class="muted before">${before.slice(0, 3).map(valueText).join(" · ")}</td>
+      <td class="muted"><time datetime=${at ? new Date(at).toISOString() : nothing}>${at ? time(at) : ""}</time></td>
+    </tr>
+  `;
+}
+
+export function results(resources, progress) {
+  const all = resultsOf(resources);
+  const shown = all.slice(0, 60);
+  return section("results.title", "results", all.length
+    ? html`
+        <div class="table-box" tabindex="0" role="group" aria-label=${t("results.title")}>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">${t("results.test")}</th><th scope="col">${t("results.value")}</th><th scope="col">${t("results.range")}</th>
+                <th scope="col" class="before">${t("results.before")}</th><th scope="col">${t("results.taken")}</th>
+              </tr>
+            </thead>
+            <tbody>${shown.map(resultRow)}</tbody>
+          </table>
+        </div>
+        ${all.length > shown.length ? html`<p class="muted">${t("results.some", { n: shown.length, all: all.length })}</p>` : nothing}
+      `
+    : empty(progress, "results.none"));
+}
+
+const documentRow = ({ title, status, final, at, conclusion, author }) => html`
+  <li>
+    <span class="row-title">${title}</span>
+    <span class=${`tag ${final ? "" : "open"}`}>${known(`report.${status}`, status)}</span>
+    <span class="row-more">${[at && dateOf(at), author].filter(Boolean).join(" · ")}</span>
+    ${conclusion ? html`<p class="conclusion">${conclusion}</p>` : nothing}
+  </li>
+`;
+
+export function documents(resources, progress) {
+  const all = documentsOf(resources).map(documentRow);
+  return section("documents.title", "documents", html`
+    ${all.length ? html`<ul class="rows" role="list">${all.slice(0, 12)}</ul>` : empty(progress, "documents.none")}
+    ${folded(all.slice(12), "documents.more")}
+  `);
+}
+
+/** Where what is shown came from, for those who care. */
+export function foot(read, state) {
+  if (!read) return nothing;
+  const cache = cacheOf(read.cache);
+  const from = !cache ? "cache.unknown" : cache.hit ? "cache.hit" : cache.stored ? "cache.stored" : "cache.bypass";
+  return html`
+    <footer class="chart-foot">
+      <span>${t("cache.read", { age: age(read.at), version: read.version ?? "–" })}</span>
+      <span title=${read.cache ?? ""}>${t(from, { ttl: cache?.ttl ?? "–" })}</span>
+      <span>${t("cache.cursor", { cursor: state?.cursor ?? "–" })}</span>
+    </footer>
+  `;
+}

@@ -1,0 +1,23 @@
+// The views: what each needs, who may open it, and which is home for whom. Those that a ward needs at once are here, the
+// others are loaded when they are asked for.
+import signIn from "./views/sign-in.mjs";
+
+const staff = ["admin", "practitioner", "nurse"];
+
+/** `now` or `load` gives the view; `needs` says that it shows something that only a link can name. */
+export const views = {
+  signIn: { now: signIn, roles: [] },
+  patients: { load: () => import("./views/patients.mjs"), roles: staff },
+  chart: { load: () => import("./views/chart.mjs"), roles: [...staff, "patient"], needs: true },
+};
+
+export const mayOpen = (name, { role }) => views[name].roles.includes(role);
+
+/** [view, params] that a person sees first. */
+export function homeOf({ role, patient }) {
+  if (role === "patient") return ["chart", { id: patient, own: true }];
+  return ["patients", undefined];
+}
+
+/** The views that the bar leads to. */
+export const ways = ({ role }) => (role === "patient" ? ["chart"] : ["patients"]);

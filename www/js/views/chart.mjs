@@ -1,0 +1,239 @@
+// One patient's chart: who it is, vital signs as they come and over time, problems, results, medication, documents.
+import { html, nothing } from "lit-html";
+import { ref } from "lit-html/directives/ref.js";
+import { api, pages, request } from "../api.mjs";
+import { follow } from "../channel.mjs";
+import { age, exactTime, fixed } from "../format.mjs";
+import { t } from "../i18n.mjs";
+import { Chart, types } from "../model/chart.mjs";
+import { allergiesOf, bedsOf } from "../model/record.mjs";
+import { isOverdue, ofEvent } from "../model/vitals.mjs";
+import { connection } from "../parts/connection.mjs";
+import { VitalsPlot, presets } from "../parts/plot.mjs";
+import { problem } from "../parts/problem.mjs";
+import { documents, foot, medication, problems, results } from "../parts/sections.mjs";
+import { who } from "../parts/who.mjs";
+
+/** At most so many pages of records are read of each type. */
+const mostPages = 50;
+const [, defaultSpan] = presets[1];
+
+export default function chartView({ params, signal, update, go, user }) {
+  const { id } = params;
+  const topic = `patient/${id}`;
+  const chart = new Chart();
+  let { patient } = params;
+  let state;
+  let newestPast;
+  let plot;
+  let table = false;
+  /** What has been read of each type: { done, count, failed }, and when and how the Patient came. */
+  const progress = new Map();
+  let read;
+
+  const takeResources = (resources) => {
+    for (const resource of resources) chart.takeResource(resource);
+  };
+
+  function takeEvents(events) {
+    for (const event of events) {
+      if (event.data?.reference && event.data.version) chart.take(ofEvent(event));
+    }
+    changed();
+  }
+
+  const changed = () => {
+    plot?.refresh();
+    update();
+  };
+
+  /** Reads all records of a type; one that fails does not take the others with it. */
+  async function readType(type) {
+    const options = { background: true, signal, most: mostPages };
+    const path = `/fhir/${type}?patient=${encodeURIComponent(id)}&_count=200`;
+    progress.set(type, { done: false, count: 0 });
+    try {
+      const { complete } = await pages(path, {
+        ...options,
+        onPage(resources) {
+          takeResources(resources);
+          progress.get(type).count += resources.length;
+          changed();
+        },
+      });
+      progress.set(type, { ...progress.get(type), done: true });
+      return complete;
+    } catch (error) {
+      signal.throwIfAborted();
+      progress.set(type, { done: true, failed: error });
+      throw error;
+    } finally {
+      changed();
+    }
+  }
+
+  async function readPatient() {
+    const { body, headers } = await request("GET", `/fhir/Patient/${encodeURIComponent(id)}`, { background: true, signal });
+    patient = body;
+    read = { at: Date.now(), cache: headers.get("Cache-Status"), version: body.meta?.versionId };
+    changed();
+    return true;
+  }
+
+  async function readPast(history) {
+    if (!history) return true;
+    const { after, limit } = history;
+    const past = await api.get(`/channels/${topic}?after=${after}&limit=${limit}`, { background: true, signal });
+    newestPast = past.events.at(-1)?.at;
+    takeEvents(past.events);
+    return true;
+  }
+
+  async function reread({ history }) {
+    const jobs = [readPatient(), readPast(history), ...[...types, "Observation"].map(readType)];
+    const outcomes = await Promise.allSettled(jobs);
+    const failed = outcomes.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+    return { complete: outcomes.every(({ value }) => value) };
+  }
+
+  const channel = follow(topic, {
+    paths: [`/fhir/Patient/${id}`],
+    onEvents: takeEvents,
+    onState(next) {
+      state = next;
+      update();
+    },
+    reread,
+    signal,
+  });
+  const ticking = setInterval(() => plot?.range.live && plot.refresh(), 5_000);
+  signal.addEventListener("abort", () => clearInterval(ticking));
+
+  const failure = () => [...progress.values()].find(({ failed }) => failed)?.failed;
+  const busy = () => !progress.size || [...progress.values()].some(({ done }) => !done);
+  const failedType = (type) => progress.get(type)?.failed;
+
+  const makePlot = (element) => {
+    if (!element || plot) return;
+    plot = new VitalsPlot(element, { seriesOf: (key) => chart.vitals.series(key), onRange: update, span: defaultSpan, signal });
+  };
+
+  function latest() {
+    const now = Date.now();
+    const readings = chart.vitals.latest();
+    if (!readings.length) return html`<p class="muted">${t(busy() ? "app.loading" : "vitals.none")}</p>`;
+    return html`
+      <dl class="latest">
+        ${readings.map(({ sign, values, at }) => {
+          const old = isOverdue(chart.vitals.series(sign.key), now);
+          return html`
+            <div class=${old ? "old" : ""} data-sign=${sign.key}>
+              <dt>${t(`sign.${sign.key}`)}</dt>
+              <dd class="value">
+                ${values.map((value) => (value === undefined ? "–" : fixed(value, sign.digits))).join("/")}
+                <span class="unit">${t(`unit.${sign.unit}`)}</span>
+              </dd>
+              <dd class="when"><time datetime=${new Date(at).toISOString()} title=${exactTime(at, now)}>${age(at, now)}</time>
+                ${old ? html`<span class="tag">${t("vitals.old")}</span>` : nothing}</dd>
+            </div>
+          `;
+        })}
+      </dl>
+    `;
+  }
+
+  function tools() {
+    const span = plot ? plot.range.to - plot.range.from : defaultSpan;
+    const button = (label, action) => html`<button type="button" class="tool" aria-label=${t(label)} title=${t(label)} @click=${action}>${t(`${label}.sign`)}</button>`;
+    return html`
+      <div class="tools" role="toolbar" aria-label=${t("plot.tools")}>
+        ${presets.map(
+          ([name, ms]) => html`
+            <button type="button" class="tool" aria-pressed=${String(Math.abs(span - ms) < ms / 100)} @click=${() => plot.last(ms)}>
+              ${t(`span.${name}`)}
+            </button>
+          `,
+        )}
+        ${button("plot.earlier", () => plot.pan(-0.5))} ${button("plot.later", () => plot.pan(0.5))}
+        ${button("plot.closer", () => plot.zoom(0.5))} ${button("plot.wider", () => plot.zoom(2))}
+        <button type="button" class="tool" aria-pressed=${String(plot?.range.live ?? true)} @click=${() => plot.last(span)}>${t("plot.now")}</button>
+        <button type="button" class="tool" aria-pressed=${String(table)} @click=${() => { table = !table; update(); }}>${t("plot.table")}</button>
+      </div>
+    `;
+  }
+
+  function readingsTable() {
+    if (!table || !plot) return nothing;
+    const { from, to } = plot.range;
+    const rows = chart.vitals
+      .latest()
+      .flatMap(({ sign }) => chart.vitals.series(sign.key))
+      .filter(({ at }) => at >= from && at <= to)
+      .sort((a, b) => b.at - a.at);
+    const shown = rows.slice(0, 500);
+    return html`
+      <div class="table-box" tabindex="0" role="region" aria-label=${t("plot.table")}>
+        <table>
+          <caption>${t(rows.length > shown.length ? "plot.someRows" : "plot.rows", { n: shown.length })}</caption>
+          <thead><tr><th scope="col">${t("plot.time")}</th><th scope="col">${t("plot.sign")}</th><th scope="col">${t("plot.value")}</th></tr></thead>
+          <tbody>
+            ${shown.map(
+              ({ sign, values, at }) => html`<tr>
+                <td>${exactTime(at)}</td><td>${t(`sign.${sign.key}`)}</td>
+                <td class="number">${values.map((value) => (value === undefined ? "–" : fixed(value, sign.digits))).join("/")} ${t(`unit.${sign.unit}`)}</td>
+              </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+    `;
+  }
+
+  function loading() {
+    if (!busy()) return nothing;
+    const all = progress.size;
+    const done = [...progress.values()].filter((one) => one.done).length;
+    const count = [...progress.values()].reduce((sum, one) => sum + (one.count ?? 0), 0);
+    return html`
+      <p class="progress"><label>${t("chart.loading", { n: count })} <progress max=${all} value=${done}></progress></label></p>
+    `;
+  }
+
+  return () => {
+    const bed = bedsOf(chart.all("Encounter"), []).get(id);
+    const allergies = progress.get("AllergyIntolerance")?.done ? allergiesOf(chart.all("AllergyIntolerance")) : undefined;
+    const wrong = failure();
+    return html`
+      <article class="chart" data-state=${state?.phase ?? "off"} aria-busy=${String(busy())}>
+        ${user.role === "patient"
+          ? nothing
+          : html`<button type="button" class="quiet back" @click=${() => go("patients")}><span aria-hidden="true">←</span> ${t("chart.back")}</button>`}
+        ${who({ patient, bed, allergies, failed: failedType("AllergyIntolerance") })}
+        ${state ? connection(state, { retry: channel.retry, lastEvent: newestPast, more: loading() }) : nothing}
+        ${wrong ? problem(wrong, channel.retry) : nothing}
+        <div class="chart-grid">
+          <div class="chart-main">
+            <section class="card vitals" aria-labelledby="vitals-title">
+              <h2 id="vitals-title">${t("vitals.title")}</h2>
+              ${latest()} ${tools()}
+              <div class="plot" tabindex="0" role="group" aria-label=${t("plot.label")} ${ref(makePlot)}></div>
+              <p class="legend">
+                <span class="band band-1">${t("plot.band", { n: 1 })}</span> <span class="band band-2">${t("plot.band", { n: 2 })}</span>
+                <span class="band band-3">${t("plot.band", { n: 3 })}</span> <span class="muted">${t("plot.help")}</span>
+              </p>
+              ${readingsTable()}
+            </section>
+            ${results(chart.all("Observation"), progress.get("Observation"))}
+          </div>
+          <div class="chart-side">
+            ${problems(chart.all("Condition"), progress.get("Condition"))}
+            ${medication(chart.all("MedicationRequest"), progress.get("MedicationRequest"))}
+            ${documents([...chart.all("DiagnosticReport"), ...chart.all("DocumentReference")], progress.get("DiagnosticReport"))}
+          </div>
+        </div>
+        ${foot(read, state)}
+      </article>
+    `;
+  };
+}
