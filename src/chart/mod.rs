@@ -10,6 +10,7 @@ pub mod read;
 pub mod records;
 mod records_sql;
 pub mod results;
+mod search;
 mod wards;
 mod whole_sql;
 

@@ -13,6 +13,7 @@ use super::results::Finalised;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
 use crate::error::Result;
+use crate::fhir::search::{Place as Here, Search, Terms, terms};
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared, is_valid_id, patients, relative};
 use crate::time::UnixMillis;
 use crate::vitals::codes::{self, Charted};
@@ -129,6 +130,8 @@ pub enum Write {
         charted: Option<Box<Charted>>,
         /// Whom it concerns, where it is a result.
         finalised: Option<Box<Finalised>>,
+        /// What it is found by.
+        terms: Box<Terms>,
     },
     /// A version that says it is deleted.
     Delete,
@@ -145,6 +148,7 @@ impl Write {
             shares: if patients.is_empty() { Vec::new() } else { shares(resource) },
             patients,
             place: Place::of(resource),
+            terms: Box::new(terms(resource)),
             identifiers: if known { Identifier::all(resource) } else { Vec::new() },
             charted: charted.map(Box::new),
             finalised: Finalised::of(resource).map(Box::new),
@@ -330,16 +334,16 @@ pub enum Query {
         /// At most this many.
         count: u64,
     },
-    /// The records of a type, by id.
-    List {
-        /// The type.
-        kind: ResourceType,
-        /// Only those in the compartment of this patient.
-        patient: Option<String>,
-        /// Only ids after this one.
-        after: Option<String>,
-        /// At most this many.
+    /// The records that a search finds.
+    Search {
+        /// Which.
+        search: Search,
+        /// Only what comes after this in its order.
+        after: Option<Here>,
+        /// At most this many; none where only the number is wanted.
         count: u64,
+        /// Whether all are to be counted.
+        total: bool,
     },
     /// The Patient, the current records of their compartment, and what those refer to among the shared types.
     Everything {
@@ -375,8 +379,10 @@ pub enum Query {
 pub enum Answer {
     /// Of a read.
     Found(Found),
-    /// Of a history or a list, and whether there is more.
+    /// Of a history, and whether there is more.
     Several(Vec<Record>, bool),
+    /// Of a search: records, where to go on if there may be more, and how many there are in all, if that was asked.
+    Search(Vec<Record>, Option<Here>, Option<u64>),
     /// Of everything, and where to go on if there may be more.
     Everything(Vec<Item>, Option<Mark>),
     /// Of the log, and below which place to go on if there may be more.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
-use super::{fences, head, wards, whole_sql as whole};
+use super::{fences, head, search, wards, whole_sql as whole};
 use crate::access::audit::{self, Did, Outcome};
 use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
@@ -40,7 +40,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     ] {
         sql.exec(statement, &[])?;
     }
-    Ok(())
+    search::index::prepare(sql)
 }
 
 pub(super) const COLUMNS: &str = "id, version, updated, created, body";
@@ -82,8 +82,9 @@ pub fn run(sql: &impl Sql, scope: &Scope, query: &Query) -> Result<Answer> {
     match query {
         Query::Read { kind, id, version } => read(sql, scope, *kind, id, *version),
         Query::History { kind, id, below, count } => history(sql, scope, *kind, id, *below, *count),
-        Query::List { kind, patient, after, count } => {
-            list(sql, scope, *kind, patient.as_deref(), after.as_deref(), *count)
+        Query::Search { search, after, count, total } => {
+            let wanted = search::Wanted { search, after: after.as_ref(), count: *count, total: *total };
+            search::search(sql, scope, &wanted)
         }
         Query::Everything { patient, since, kinds, after, count } => {
             let wanted = whole::Wanted { patient, since: *since, kinds, after: after.as_ref(), count: *count };
@@ -159,49 +160,6 @@ fn cut(mut several: Vec<Record>, count: u64) -> Answer {
     let more = several.len() > count;
     several.truncate(count);
     Answer::Several(several, more)
-}
-
-fn list(
-    sql: &impl Sql,
-    scope: &Scope,
-    kind: ResourceType,
-    patient: Option<&str>,
-    after: Option<&str>,
-    count: u64,
-) -> Result<Answer> {
-    /// Rows looked at in one statement; those out of reach are passed over.
-    const CHUNK: u64 = 200;
-    let wanted = usize::try_from(count.saturating_add(1)).unwrap_or(usize::MAX);
-    let mut after = after.unwrap_or_default().to_owned();
-    let mut several = Vec::new();
-    loop {
-        let rows = match patient {
-            None => sql.exec(
-                &format!("SELECT {COLUMNS} FROM resources WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3"),
-                &[kind.as_str().into(), after.as_str().into(), CHUNK.into()],
-            )?,
-            Some(patient) => sql.exec(
-                "SELECT r.id, r.version, r.updated, r.created, r.body FROM compartments c JOIN resources r \
-                 ON r.kind = c.kind AND r.id = c.id WHERE c.patient = ?4 AND c.kind = ?1 AND c.id > ?2 \
-                 ORDER BY c.id LIMIT ?3",
-                &[kind.as_str().into(), after.as_str().into(), CHUNK.into(), patient.into()],
-            )?,
-        };
-        let last = u64::try_from(rows.len()).unwrap_or(u64::MAX) < CHUNK;
-        for row in rows {
-            let record = record(row)?;
-            after.clone_from(&record.id);
-            if record.body.is_some() && scope.may_read(&owners(sql, compartments(sql, kind, &record.id)?)?) {
-                several.push(record);
-            }
-            if several.len() >= wanted {
-                return Ok(cut(several, count));
-            }
-        }
-        if last {
-            return Ok(cut(several, count));
-        }
-    }
 }
 
 /// Runs `batch` at `now`: guards, then writes, in one transaction with everything that they cause. Must be called inside
@@ -349,6 +307,11 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
         Write::Delete => (&[], &[]),
     };
     whole::written(sql, now, (kind, id, version), in_charts, shares)?;
+    let terms = match &change.write {
+        Write::Put { terms, .. } => terms.stamped(now),
+        Write::Delete => Vec::new(),
+    };
+    search::index::written(sql, (kind, id, version), &terms, in_charts)?;
     let identifiers: &[Identifier] = match &change.write {
         Write::Put { identifiers, .. } => identifiers,
         Write::Delete => &[],

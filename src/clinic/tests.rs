@@ -3,6 +3,7 @@ use super::*;
 use crate::access::{Action, Principal, Role, decide};
 use crate::channel::{Topic, history};
 use crate::chart::records::{Guard, Refusal, Write};
+use crate::fhir::search::{Search, parse};
 use crate::fhir::{Resource, ResourceType};
 use crate::testing::{Local, block_on};
 use crate::time::Clock;
@@ -197,8 +198,14 @@ fn a_circle_of_places_has_an_end() {
     assert_eq!(world.wards("p"), ["a", "b"]);
 }
 
+fn find(kind: ResourceType, name: &str, value: &str) -> Search {
+    let query: Vec<_> =
+        [(name.to_owned(), value.to_owned())].into_iter().filter(|(name, _)| !name.is_empty()).collect();
+    parse(kind, &query, true, "", UnixMillis(0)).unwrap().search
+}
+
 #[test]
-fn a_list_holds_only_what_is_reached() {
+fn a_search_finds_only_what_is_reached() {
     let world = Local::new();
     let admin = who(Role::Admin, &[]);
     world.commit(&admin, vec![location("w1", true, None), location("w2", true, None)]);
@@ -209,20 +216,22 @@ fn a_list_holds_only_what_is_reached() {
         world.commit(&admin, vec![stay(&format!("e{number}"), &id, ward, "in-progress")]);
     }
     let scope = decide(&who(Role::Nurse, &["w1"]), Action::ReadRecords { kind: "Patient", shared: false }).unwrap();
-    let page = |after: Option<String>| {
-        let query = Query::List { kind: ResourceType::Patient, patient: None, after, count: 30 };
+    let page = |after| {
+        let query = Query::Search { search: find(ResourceType::Patient, "", ""), after, count: 30, total: true };
         match chart::run(&world.sql, &scope, &query).unwrap() {
-            Answer::Several(records, more) => (records, more),
+            Answer::Search(records, next, total) => (records, next, total),
             other => panic!("{other:?}"),
         }
     };
-    let (first, more) = page(None);
-    assert!(more && first.len() == 30);
-    let (second, more) = page(first.last().map(|record| record.id.clone()));
-    assert!(!more && second.len() == 20);
-    let query = Query::List { kind: ResourceType::Encounter, patient: Some("p009".into()), after: None, count: 10 };
+    let (first, next, total) = page(None);
+    assert_eq!((first.len(), next.is_some(), total), (30, true, Some(50)));
+    let (second, next, total) = page(next);
+    assert_eq!((second.len(), next.is_some(), total), (20, false, Some(50)));
+    let search = find(ResourceType::Encounter, "patient", "p009");
+    assert_eq!(search.confined.as_deref(), Some("p009"));
+    let query = Query::Search { search, after: None, count: 10, total: false };
     assert!(
-        matches!(chart::run(&world.sql, &scope, &query).unwrap(), Answer::Several(records, false) if records.len() == 1)
+        matches!(chart::run(&world.sql, &scope, &query).unwrap(), Answer::Search(records, None, None) if records.len() == 1)
     );
 }
 

@@ -31,8 +31,8 @@ pub enum SearchMode {
 /// An entry of a searchset.
 #[derive(Clone, Debug)]
 pub struct SearchEntry<'a> {
-    /// The absolute URL of the resource.
-    pub full_url: Cow<'a, str>,
+    /// The absolute URL of the resource; an OperationOutcome has none.
+    pub full_url: Option<Cow<'a, str>>,
     /// The resource as JSON.
     pub resource: Cow<'a, str>,
     /// Why it is there.
@@ -78,8 +78,10 @@ pub fn searchset<'a>(
     let mut writer = Writer::new("searchset", links, total);
     for entry in entries {
         writer.entry();
-        writer.string("\"fullUrl\":", &entry.full_url);
-        writer.raw(",\"resource\":", &entry.resource);
+        if let Some(url) = &entry.full_url {
+            writer.string("\"fullUrl\":", url);
+        }
+        writer.raw(if entry.full_url.is_some() { ",\"resource\":" } else { "\"resource\":" }, &entry.resource);
         let mode = match entry.mode {
             SearchMode::Match => "match",
             SearchMode::Include => "include",
@@ -181,7 +183,7 @@ mod tests {
             Link { relation: "next", url: "https://a.example/fhir/Patient?\"\\".into() },
         ];
         let entry = SearchEntry {
-            full_url: "https://a.example/fhir/Patient/1".into(),
+            full_url: Some("https://a.example/fhir/Patient/1".into()),
             resource: patient.into(),
             mode: SearchMode::Match,
         };

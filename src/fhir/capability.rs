@@ -4,6 +4,7 @@
 
 use super::json::push_json_string;
 use super::kind::ResourceType;
+use super::search::parameters_of;
 use crate::time::UnixMillis;
 
 const SECURITY: &str = "Sign in with POST /session. The session is the cookie __Host-session, or with \
@@ -48,7 +49,14 @@ pub fn capability_statement(clinic_name: &str, software_version: &str, base: &st
     for (index, kind) in ResourceType::all().enumerate() {
         string(&mut out, if index > 0 { ",{\"type\":" } else { "{\"type\":" }, kind.as_str());
         let operations = if kind == ResourceType::Patient { OPERATIONS } else { "" };
-        out.extend([",\"interaction\":", INTERACTIONS, ",", FLAGS, operations, "}"]);
+        out.extend([",\"interaction\":", INTERACTIONS, ",", FLAGS]);
+        out.push_str(r#","searchParam":[{"name":"_id","type":"token"},{"name":"_lastUpdated","type":"date"}"#);
+        for known in parameters_of(kind) {
+            string(&mut out, ",{\"name\":", known.code);
+            string(&mut out, ",\"type\":", known.kind.as_str());
+            out.push('}');
+        }
+        out.extend(["]", operations, "}"]);
     }
     out.extend(["],\"interaction\":", SYSTEM, "}]}"]);
     out
@@ -70,6 +78,7 @@ mod tests {
         let types: Vec<&str> = statement.strs_at(&["rest", "resource", "type"]).collect();
         assert_eq!(types, ResourceType::all().map(ResourceType::as_str).collect::<Vec<_>>());
         assert_eq!(statement.strs_at(&["rest", "resource", "interaction", "code"]).count(), 8 * types.len());
+        assert!(statement.strs_at(&["rest", "resource", "searchParam", "name"]).count() > 900);
         assert!(Resource::parse(capability_statement("", "", "", UnixMillis(0)).as_bytes()).is_ok());
     }
 }

@@ -40,6 +40,12 @@ pub fn patients(resource: &Resource) -> Vec<String> {
     found
 }
 
+/// Whether a reference to a Patient at any of `elements` puts a resource of `kind` in that patient's compartment.
+pub(super) fn holds(kind: ResourceType, elements: &[&str]) -> bool {
+    let all: Vec<&str> = paths(kind).unwrap_or_default().split_whitespace().collect();
+    !elements.is_empty() && elements.iter().all(|element| all.contains(element))
+}
+
 /// Whether resources of this type can be in a patient's compartment. One of them need not be: ask [`patients`].
 pub fn in_patient_compartment(kind: ResourceType) -> bool {
     paths(kind).is_some()

@@ -15,6 +15,7 @@ mod outcome;
 mod primitive;
 mod reference;
 mod resource;
+pub mod search;
 mod structure;
 mod transaction;
 

@@ -69,7 +69,7 @@ pub async fn everything<P: Platform, R: Incoming>(context: &Context<'_, P, R>, i
     };
     links.extend(next.map(|mark| Link { relation: "next", url: url(Some(&mark)).into() }));
     let entries = items.iter().map(|item| SearchEntry {
-        full_url: format!("{base}/{}/{}", item.kind, item.record.id).into(),
+        full_url: Some(format!("{base}/{}/{}", item.kind, item.record.id).into()),
         resource: item.record.body.as_deref().unwrap_or_default().into(),
         mode: if item.shared { SearchMode::Include } else { SearchMode::Match },
     });

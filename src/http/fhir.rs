@@ -9,15 +9,14 @@ use futures_util::join;
 
 use super::reply::{self, Response};
 use super::route::{self, Route};
-use super::{Context, Incoming, Platform, everything, input};
+use super::{Context, Incoming, Platform, everything, input, search};
 use crate::access::audit::Actor;
 use crate::access::{Action, Owner, Scope, refused};
 use crate::chart::read::{self, Verdict, View, cache_status};
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{
-    HistoryEntry, Link, Method, Resource, ResourceType, SearchEntry, SearchMode, capability_statement, history_bundle,
-    is_shared, searchset,
+    HistoryEntry, Link, Method, Resource, ResourceType, capability_statement, history_bundle, is_shared,
 };
 use crate::store::bytes::Bytes;
 use crate::time::UnixMillis;
@@ -36,6 +35,7 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, route
     match route {
         Route::Metadata => metadata(context),
         Route::Type(kind) => of_type(context, kind).await,
+        Route::Search(kind) => search::search(context, kind).await,
         Route::Instance(kind, id) => instance(context, kind, &id).await,
         Route::History(kind, id) => history(context, kind, &id).await,
         Route::Everything(id) => everything::everything(context, &id).await,
@@ -64,7 +64,7 @@ fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Res
 /// `/fhir/{type}`
 async fn of_type<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
-    if context.request.method() == "POST" { create(context, kind).await } else { list(context, kind).await }
+    if context.request.method() == "POST" { create(context, kind).await } else { search::search(context, kind).await }
 }
 
 /// `/fhir/{type}/{id}`
@@ -170,39 +170,6 @@ async fn read_patient<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id:
     }
     let status = cache_status(&verdict, stored);
     Ok(shown(context.request, record.version, record.updated, record.body, &status))
-}
-
-async fn list<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
-    let scope = context.caller().await?.may(reading(kind))?;
-    let parameters = input::parameters(context.request, &["_count", "_after", "patient"])?;
-    let count = input::count(&parameters, "_count", PAGE.0, PAGE.1)?;
-    let after = input::parameter(&parameters, "_after").map(str::to_owned);
-    let patient = input::parameter(&parameters, "patient");
-    let patient = patient.map(|text| text.strip_prefix("Patient/").unwrap_or(text).to_owned());
-    for (name, value) in [("_after", &after), ("patient", &patient)] {
-        if value.as_ref().is_some_and(|id| !crate::fhir::is_valid_id(id)) {
-            return Err(Error::invalid(name, "this must be the id of a resource"));
-        }
-    }
-    let query = Query::List { kind, patient: patient.clone(), after: after.clone(), count };
-    let (records, more) = several(context, scope, query).await?;
-
-    let path = format!("{}/{kind}", context.base());
-    let url = |after: Option<&str>| {
-        let patient = patient.as_ref().map(|id| format!("&patient={id}")).unwrap_or_default();
-        let after = after.map(|id| format!("&_after={id}")).unwrap_or_default();
-        format!("{path}?_count={count}{patient}{after}")
-    };
-    let mut links = vec![Link { relation: "self", url: url(after.as_deref()).into() }];
-    if let Some(last) = records.last().filter(|_| more) {
-        links.push(Link { relation: "next", url: url(Some(&last.id)).into() });
-    }
-    let entries = records.iter().map(|record| SearchEntry {
-        full_url: format!("{path}/{}", record.id).into(),
-        resource: record.body.as_deref().unwrap_or_default().into(),
-        mode: SearchMode::Match,
-    });
-    Ok(Response::fhir(200, searchset(entries, &links, None)).header("cache-status", BYPASS))
 }
 
 async fn several<P: Platform, R>(

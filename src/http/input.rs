@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 /// The most that a resource may weigh: 1 MiB.
 pub const RESOURCE_LIMIT: usize = 1 << 20;
 /// The most that any other body may weigh.
-const BODY_LIMIT: usize = 16 * 1_024;
+pub const BODY_LIMIT: usize = 16 * 1_024;
 
 /// Reads a JSON body of `T`; fields that `T` does not know are refused.
 pub async fn json<T: DeserializeOwned>(request: &impl Incoming) -> Result<T> {
@@ -88,18 +88,37 @@ fn ranges(accept: &str) -> impl Iterator<Item = String> {
 /// The parameters of the query, decoded; only those in `known`, each at most once.
 pub fn parameters(request: &impl Incoming, known: &[&str]) -> Result<Vec<(String, String)>> {
     let mut found: Vec<(String, String)> = Vec::new();
-    for pair in request.query().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(name) = known.iter().find(|known| **known == name) else {
+    for (name, value) in pairs(request.query())? {
+        if !known.contains(&name.as_str()) {
             return Err(Error::invalid("query", "there is a parameter that is not known here"));
-        };
-        if found.iter().any(|(seen, _)| seen == name) {
-            return Err(Error::invalid(*name, "this parameter may be given once"));
         }
-        let value = decode(value).ok_or_else(|| Error::invalid(*name, "this parameter is not well encoded"))?;
-        found.push(((*name).to_owned(), value));
+        if found.iter().any(|(seen, _)| *seen == name) {
+            return Err(Error::invalid(name, "this parameter may be given once"));
+        }
+        found.push((name, value));
     }
     Ok(found)
+}
+
+/// All parameters of `query`, an `application/x-www-form-urlencoded` text, decoded, in their order.
+pub fn pairs(query: &str) -> Result<Vec<(String, String)>> {
+    let decoded = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((decode(name)?, decode(value)?))
+    };
+    let wrong = || Error::invalid("query", "a parameter is not well encoded");
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| decoded(pair).ok_or_else(wrong)).collect()
+}
+
+/// Appends `text` to a URL's query: what RFC 3986 (section 2.3) leaves unreserved, and what reads well there, as it is.
+pub fn encode(url: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
 }
 
 /// The value of parameter `name`.

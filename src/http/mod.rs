@@ -15,6 +15,7 @@ mod input;
 mod leases;
 mod reply;
 mod route;
+mod search;
 mod sessions;
 mod users;
 
@@ -142,6 +143,7 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::Book => booking::book(context).await?,
         Route::Metadata
         | Route::Type(_)
+        | Route::Search(_)
         | Route::Instance(..)
         | Route::History(..)
         | Route::Version(..)
@@ -166,6 +168,8 @@ mod everything_tests;
 mod leases_tests;
 #[cfg(test)]
 mod results_tests;
+#[cfg(test)]
+mod search_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -152,6 +152,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::UnsupportedMedia => "Unsupported content type",
         Kind::Unprocessable => "Not acceptable content",
         Kind::TooMany => "Too many requests",
+        Kind::TooCostly => "Too costly",
         Kind::Internal => "Internal error",
         Kind::Unavailable => "Not available",
         Kind::Misconfigured => "Misconfigured",

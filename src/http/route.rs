@@ -29,6 +29,8 @@ pub enum Route {
     Metadata,
     /// `/fhir/{type}`
     Type(ResourceType),
+    /// `/fhir/{type}/_search`
+    Search(ResourceType),
     /// `/fhir/{type}/{id}`
     Instance(ResourceType, String),
     /// `/fhir/{type}/{id}/_history`
@@ -66,7 +68,7 @@ impl Route {
         match self {
             Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
             Route::Users | Route::Type(_) | Route::Channel(_) => &["GET", "POST"],
-            Route::System | Route::Book | Route::Acknowledge(_) => &["POST"],
+            Route::System | Route::Book | Route::Search(_) | Route::Acknowledge(_) => &["POST"],
             Route::User(_) | Route::Thresholds(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
             Route::Metadata
@@ -86,6 +88,7 @@ impl Route {
             | Route::Book
             | Route::Metadata
             | Route::Type(_)
+            | Route::Search(_)
             | Route::Instance(..)
             | Route::History(..)
             | Route::Version(..)
@@ -127,6 +130,7 @@ pub fn find(path: &str) -> Result<Route> {
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", "_history"] => Ok(Route::Log(None)),
         ["fhir", of] => Ok(Route::Type(kind(of)?)),
+        ["fhir", of, "_search"] => Ok(Route::Search(kind(of)?)),
         ["fhir", of, "_history"] => Ok(Route::Log(Some(kind(of)?))),
         ["fhir", of, one] => Ok(Route::Instance(kind(of)?, id(one)?)),
         ["fhir", "Patient", one, "$everything" | "%24everything"] => Ok(Route::Everything(id(one)?)),
@@ -161,6 +165,7 @@ mod tests {
             ("/session/", None),
             ("/users/a-b/wards", Some(Route::UserWards("a-b".into()))),
             ("/fhir/Patient", Some(Route::Type(ResourceType::Patient))),
+            ("/fhir/Patient/_search", Some(Route::Search(ResourceType::Patient))),
             ("/fhir/patient", None),
             ("/fhir/Patient/p%201", None),
             ("/fhir/Patient/p.1", Some(Route::Instance(ResourceType::Patient, "p.1".into()))),

@@ -168,7 +168,7 @@ fn bad_input_gets_its_status_and_names_the_field_and_changes_nothing() {
         (Sent::new("PATCH", "/fhir/Observation").by(&token), 405, "http.method"),
         (Sent::new("GET", "/fhir/Observaton/1").by(&token), 404, "http.path"),
         (Sent::new("GET", "/fhir/Patient/p").by(&token).header("accept", "text/html"), 406, "http.accept"),
-        (Sent::new("GET", "/fhir/Patient?nam=x").by(&token), 400, "http.query"),
+        (Sent::new("GET", "/fhir/Patient?nam=x").by(&token), 400, "http.nam"),
     ];
     for (sent, status, field) in fhir {
         let reply = ask(&app, &sent);

@@ -74,7 +74,8 @@ impl Row {
         Row(columns.into_iter())
     }
 
-    fn next(&mut self) -> Value {
+    /// The next column, whatever it is; NULL after the last.
+    pub fn value(&mut self) -> Value {
         self.0.next().unwrap_or(Value::Null)
     }
 
@@ -85,7 +86,7 @@ impl Row {
 
     /// The next column as text or NULL.
     pub fn maybe_text(&mut self) -> Result<Option<String>> {
-        match self.next() {
+        match self.value() {
             Value::Text(text) => Ok(Some(text)),
             Value::Null => Ok(None),
             Value::Int(_) | Value::Blob(_) => Err(mismatch()),
@@ -99,7 +100,7 @@ impl Row {
 
     /// The next column as a whole number that is not negative, or NULL.
     pub fn maybe_number(&mut self) -> Result<Option<u64>> {
-        match self.next() {
+        match self.value() {
             Value::Int(number) => u64::try_from(number).map(Some).map_err(|_| mismatch()),
             Value::Null => Ok(None),
             Value::Text(_) | Value::Blob(_) => Err(mismatch()),
@@ -118,7 +119,7 @@ impl Row {
 
     /// The next column as bytes.
     pub fn bytes(&mut self) -> Result<Vec<u8>> {
-        match self.next() {
+        match self.value() {
             Value::Blob(bytes) => Ok(bytes),
             Value::Null | Value::Int(_) | Value::Text(_) => Err(mismatch()),
         }

@@ -1,8 +1,9 @@
 //! SQLite in memory through rusqlite: what native tests put in the place of an object's database.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use rusqlite::StatementStatus;
 use rusqlite::types::{Value as Lite, ValueRef};
 
 use super::sql::{MAX_PARAMETERS, Row, Sql, Value};
@@ -10,15 +11,47 @@ use super::{Applied, Op, Shard, Store, sql_store};
 use crate::error::{Error, Result};
 use crate::time::Clock;
 
-/// A database in memory.
+/// The most bytes that a text or blob may have on the platform, and the most that a statement may.
+const MAX_VALUE: usize = 2_000_000;
+const MAX_STATEMENT: usize = 100_000;
+
+/// A database in memory, that holds statements to the platform's limits and counts what they cost.
 pub struct Sqlite {
     connection: rusqlite::Connection,
     nested: RefCell<bool>,
+    /// Statements run.
+    pub statements: Cell<u64>,
+    /// Steps of SQLite's machine.
+    pub steps: Cell<u64>,
+    /// Rows gone over in tables that were read from end to end.
+    pub scanned: Cell<u64>,
+    /// The plans of the statements run, while it is wanted.
+    pub plans: RefCell<Option<Vec<String>>>,
 }
 
 impl Sqlite {
     pub fn open() -> Sqlite {
-        Sqlite { connection: rusqlite::Connection::open_in_memory().unwrap(), nested: RefCell::new(false) }
+        Sqlite {
+            connection: rusqlite::Connection::open_in_memory().unwrap(),
+            nested: RefCell::new(false),
+            statements: Cell::new(0),
+            steps: Cell::new(0),
+            scanned: Cell::new(0),
+            plans: RefCell::new(None),
+        }
+    }
+
+    fn explain(&self, statement: &str) -> Vec<String> {
+        let mut prepared = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        for index in 1..=prepared.parameter_count() {
+            prepared.raw_bind_parameter(index, "x").unwrap();
+        }
+        let mut rows = prepared.raw_query();
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            lines.push(row.get::<_, String>(3).unwrap());
+        }
+        lines
     }
 }
 
@@ -29,6 +62,17 @@ fn fault(error: rusqlite::Error) -> Error {
 impl Sql for Sqlite {
     fn exec(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         assert!(parameters.len() <= MAX_PARAMETERS, "{} parameters in {statement}", parameters.len());
+        assert!(statement.len() <= MAX_STATEMENT, "{} bytes of statement", statement.len());
+        let weighs = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            Value::Null | Value::Int(_) => 8,
+        };
+        let weight: usize = parameters.iter().map(weighs).sum();
+        assert!(parameters.iter().all(|value| weighs(value) <= MAX_VALUE), "{weight} bytes for {statement}");
+        if let Some(plans) = self.plans.borrow_mut().as_mut() {
+            plans.extend(self.explain(statement));
+        }
         let mut prepared = self.connection.prepare_cached(statement).map_err(fault)?;
         let columns = prepared.column_count();
         let bound = parameters.iter().map(|value| match value {
@@ -49,6 +93,11 @@ impl Sql for Sqlite {
             };
             found.push(Row::new((0..columns).map(value).collect()));
         }
+        drop(rows);
+        let cost = |status| u64::try_from(prepared.reset_status(status)).unwrap_or(0);
+        self.statements.set(self.statements.get() + 1);
+        self.steps.set(self.steps.get() + cost(StatementStatus::VmStep));
+        self.scanned.set(self.scanned.get() + cost(StatementStatus::FullscanStep));
         Ok(found)
     }
 
