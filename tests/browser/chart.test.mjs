@@ -1,6 +1,7 @@
 // The chart in a real browser: values as they come, losses said, what was missed caught up with.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { poll } from "../support/server.mjs";
 import { saying, secret, serverAway, signInOnPage, stage } from "./scene.mjs";
 
 const it = stage();
@@ -66,6 +67,45 @@ test("who it is, what must not be given, and the heart rate as it moves", async 
   assert.equal(await page.getByRole("heading", { name: secret.family, level: 1 }).count(), 0);
 });
 
+test("an alert that one person has seen is seen in the other window, with who and when", async () => {
+  const { scene } = it;
+  const [one, context] = [await it.page(), await it.profile()];
+  const other = await it.page(context);
+  await openChart(one);
+  await openChart(other);
+  const rate = (value) => scene.observe("9279-1", { valueQuantity: scene.quantity(value, "breaths/minute", "/min") });
+  await rate(26);
+  await saying(one.locator(".who-score"), /at least 3, 3 in one sign/);
+  const seen = /Seen by Nora Nurse, \d\d:\d\d/;
+  for (const page of [one, other]) await saying(page.locator(".alert"), /NEWS2 3, 3 in one sign/);
+  await one.getByRole("button", { name: "Seen" }).click();
+  for (const page of [one, other]) await saying(page.locator(".alert"), seen);
+  assert.equal(await other.getByRole("button", { name: "Seen" }).count(), 0);
+  await rate(16);
+  for (const page of [one, other]) await page.locator(".alert").waitFor({ state: "detached" });
+  await saying(other.locator(".who-score"), /at least 0/);
+});
+
+test("limits of a patient are set, and a reading beyond one is an alert", async () => {
+  const page = await it.page();
+  await openChart(page);
+  await page.getByRole("button", { name: "Limits" }).click();
+  const dialog = page.getByRole("dialog", { name: "Limits" });
+  await dialog.getByLabel("Temperature above").fill("hot");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await saying(dialog.getByRole("alert"), /no number/);
+  await dialog.getByLabel("Temperature above").fill("37.5");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await it.scene.observe("8310-5", { valueQuantity: it.scene.quantity(37.9, "C", "Cel") });
+  await saying(page.locator(".alert"), /Temperature 37.9, above 37.5/);
+  await page.getByRole("button", { name: "Limits" }).click();
+  await poll("the limit that was set", async () => (await dialog.getByLabel("Temperature above").inputValue()) === "37.5");
+  await dialog.getByLabel("Temperature above").fill("");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+});
+
 test("the plot pans and zooms by buttons, keys and fingers, and comes back to the present", async () => {
   const { scene } = it;
   await scene.heartRate(66, Date.now() - 30 * 3_600_000);
@@ -74,40 +114,40 @@ test("the plot pans and zooms by buttons, keys and fingers, and comes back to th
   await scene.heartRate(70);
   await showsRate(page, 70);
   const now = page.getByRole("button", { name: "Now" });
-  const isLive = async () => (await now.getAttribute("aria-pressed")) === "true";
-  assert.ok(await isLive());
+  const isLive = (wanted = true) => poll(`"Now" to be ${wanted}`, async () => (await now.getAttribute("aria-pressed")) === String(wanted));
+  await isLive();
   const day = await rows(page, 70);
   await page.getByRole("button", { name: "3 d" }).click();
   assert.equal(await rows(page, 66), day + 1, "three days have what one has not");
   await page.locator(".plot").focus();
   for (let count = 0; count < 6; count += 1) await page.keyboard.press("ArrowLeft");
-  assert.ok(!(await isLive()), "one is in the past");
+  await isLive(false);
   await page.keyboard.press("End");
-  assert.ok(await isLive());
+  await isLive();
   await page.keyboard.press("+");
-  assert.ok(await isLive(), "zooming keeps to the present");
+  await isLive();
   const box = await page.locator(".plot").boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + 60);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width - 20, box.y + 60, { steps: 4 });
   await page.mouse.up();
-  assert.ok(!(await isLive()), "dragged to the past");
+  await isLive(false);
   await now.click();
-  assert.ok(await isLive());
+  await isLive();
 });
 
 test("a value that is overdue looks so", async () => {
   const { scene } = it;
   const minute = 60_000;
   for (const ago of [34, 33, 32, 31]) {
-    await scene.observe("9279-1", { valueQuantity: scene.quantity(16, "breaths/minute", "/min") }, Date.now() - ago * minute);
+    await scene.observe("59408-5", { valueQuantity: scene.quantity(97, "%") }, Date.now() - ago * minute);
   }
   await scene.heartRate(79);
   const page = await it.page();
   await openChart(page);
-  await saying(page.locator("[data-sign=respiratory-rate].old"), /31 min ago\s*overdue/);
-  await scene.observe("9279-1", { valueQuantity: scene.quantity(17, "breaths/minute", "/min") });
-  await page.locator("[data-sign=respiratory-rate]:not(.old)").waitFor();
+  await saying(page.locator("[data-sign=oxygen-saturation].old"), /31 min ago\s*overdue/);
+  await scene.observe("59408-5", { valueQuantity: scene.quantity(98, "%") });
+  await page.locator("[data-sign=oxygen-saturation]:not(.old)").waitFor();
 });
 
 test("the server is killed and comes back: the page says so and catches up by itself", async () => {

@@ -1,11 +1,12 @@
 // The demonstration ward in a browser, for whatever looks at every view: screenshots, accessibility, measurements.
+import { resolve } from "node:path";
 import { DEMO_PASSWORD, loadWard } from "../../scripts/demo.mjs";
 import { startWorkerd } from "../support/server.mjs";
 import { launch } from "./scene.mjs";
 
 /** Resolves with { url, server, browser, profile({ viewport, scheme, language }), signIn(page, username), stop }. */
 export async function demonstrationClinic(options) {
-  const [browser, server] = await Promise.all([launch(), startWorkerd(options)]);
+  const [browser, server] = await Promise.all([launch(), startWorkerd({ build: process.env.BUILD ? resolve(process.env.BUILD) : undefined, ...options })]);
   const stop = () => Promise.all([browser.close(), server.stop()]);
   try {
     await loadWard(server.url, server.vars.SETUP_TOKEN);

@@ -44,6 +44,20 @@ const stops = {
     await page.locator(".chart-foot").waitFor();
     await page.locator("[aria-busy=false]").waitFor();
   },
+  async limits(page, clinic) {
+    await stops.chart(page, clinic);
+    await page.locator(".vitals .card-head .tool").click();
+    await page.locator(".limits").waitFor();
+  },
+  async import(page, clinic) {
+    await clinic.signIn(page, "admin");
+    await openWay(page, "import");
+    await page.locator("#files").waitFor();
+    const bundle = { resourceType: "Bundle", type: "transaction", entry: [{ resource: { resourceType: "Organization", name: "Tour" }, request: { method: "POST", url: "Organization" } }] };
+    const file = (name, content) => ({ name, mimeType: "application/json", buffer: Buffer.from(content) });
+    await page.locator("#files").setInputFiles([file("good.json", JSON.stringify(bundle)), file("broken.json", "{")]);
+    await page.locator("li.failed").waitFor();
+  },
   async "chart-own"(page, clinic) {
     await clinic.signIn(page, "patient.01");
     await page.locator("[data-state=live]").waitFor();

@@ -4,9 +4,10 @@ import { test } from "node:test";
 import { age } from "../../www/js/format.mjs";
 import { speak, t } from "../../www/js/i18n.mjs";
 import { Chart } from "../../www/js/model/chart.mjs";
+import { bodyOf, fieldsOf } from "../../www/js/model/limits.mjs";
 import { bandsOf, levelOf } from "../../www/js/model/news.mjs";
 import { birthOf, identifiersOf, nameOf } from "../../www/js/model/people.mjs";
-import { allergiesOf, bedsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../../www/js/model/record.mjs";
+import { allergiesOf, appointmentsOf, bedsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../../www/js/model/record.mjs";
 import { Vitals, isOverdue, ofEvent, ofResource, readingOf, signs } from "../../www/js/model/vitals.mjs";
 
 await speak("en");
@@ -208,8 +209,33 @@ test("the bands of the early warning score leave no gap, and score as the chart 
   }
 });
 
-test("how urgent a score is", () => {
-  const levels = [[0], [1], [4], [3, true], [4, true], [5], [6, true], [7], [20]].map(([total, single = false]) => levelOf({ total, single }));
-  assert.deepEqual(levels, ["none", "low", "low", "single", "single", "medium", "medium", "high", "high"]);
+test("how urgent a score is, by the risk the server tells", () => {
+  const levels = ["none", "low", "low-medium", "medium", "high"].map((risk) => levelOf({ risk }));
+  assert.deepEqual(levels, ["none", "low", "single", "medium", "high"]);
   assert.equal(levelOf(undefined), "unknown");
+});
+
+test("appointments: what is to come first, the nearest first in both", () => {
+  const now = Date.UTC(2026, 0, 5, 10);
+  const appointment = (id, hours, status = "booked") => ({
+    id, status, start: new Date(now + hours * 3_600_000).toISOString(), end: new Date(now + (hours + 0.5) * 3_600_000).toISOString(),
+    participant: [{ actor: { reference: "Patient/p", display: "Self" } }, { actor: { reference: "Practitioner/d", display: "Dr D" } }],
+  });
+  const found = appointmentsOf([appointment("past", -48), appointment("later", 48), appointment("soon", 1), appointment("gone", 2, "cancelled"), appointment("now", -0.25), { id: "none" }], now);
+  assert.deepEqual(found.map(({ id }) => id), ["now", "soon", "later", "gone", "past"]);
+  assert.deepEqual(found[0].who, ["Dr D"]);
+});
+
+test("limits go into a form and come back as they were; what is no limit is found", () => {
+  const had = { spo2_scale: 2, monitoring: "auto", interval_seconds: 5, limits: { heart_rate: { low: 45, high: 130 }, temperature: { high: 38.5 } }, version: 3 };
+  const fields = fieldsOf(had);
+  assert.equal(fields["heart_rate.low"], "45");
+  assert.equal(fields["respiratory_rate.low"], "");
+  const { interval_seconds, limits, monitoring, spo2_scale } = had;
+  assert.deepEqual(bodyOf(fields, had), { body: { spo2_scale, monitoring, interval_seconds, limits } });
+  assert.deepEqual(bodyOf({ ...fields, "temperature.high": "38,7" }, had).body.limits.temperature, { high: 38.7 });
+  assert.deepEqual(bodyOf({ ...fields, "temperature.high": " " }, { ...had, interval_seconds: null }).body, { spo2_scale, monitoring, limits: { heart_rate: limits.heart_rate } });
+  for (const [name, text] of [["heart_rate.low", "fast"], ["heart_rate.low", "-1"], ["temperature.high", "38.55"], ["heart_rate.high", "45"]]) {
+    assert.equal(bodyOf({ ...fields, [name]: text }, had).wrong, name, text);
+  }
 });

@@ -9,6 +9,7 @@ import { bar } from "./bar.mjs";
 import { dialog } from "./dialog.mjs";
 import { countdown } from "./format.mjs";
 import { language, speak, t } from "./i18n.mjs";
+import { inbox } from "./inbox.mjs";
 import { problem } from "./parts/problem.mjs";
 import { sessions } from "./session.mjs";
 import { keep, rememberColleague, showTheme } from "./settings.mjs";
@@ -20,6 +21,9 @@ export function start(root) {
   let entries = new Map();
   let nextEntry = 1;
   let asked = false;
+  /** Until the present session ends; and who in the view wants to hear of events for this person. */
+  let signedIn = new AbortController();
+  const listeners = new Set();
 
   const session = sessions({
     onEnd: (why) => toSignIn({ message: t(why === "elsewhere" ? "session.elsewhere" : "session.ended") }),
@@ -38,7 +42,7 @@ export function start(root) {
   function renderNow() {
     asked = false;
     const user = session.current?.user;
-    const bare = !user || shown?.name === "display";
+    const bare = !user;
     render(
       html`
         <a class="skip" href="#main" @click=${skip}>${t("app.skip")}</a>
@@ -88,6 +92,11 @@ export function start(root) {
       go,
       signOut,
       settings,
+      /** Calls `listener(event)` for each event on this person's own channel, as long as the view is shown. */
+      hear(listener) {
+        listeners.add(listener);
+        leave.signal.addEventListener("abort", () => listeners.delete(listener));
+      },
       /** Says that something has changed. */
       update: () => !leave.signal.aborted && update(),
       /** Says something to those who hear the page. */
@@ -134,7 +143,21 @@ export function start(root) {
     go(...homeOf(user), { replace: true });
   }
 
+  /** What goes on for as long as somebody is signed in. */
+  function enter() {
+    signedIn.abort();
+    signedIn = new AbortController();
+    inbox(session.current.user, {
+      signal: signedIn.signal,
+      onEvent(event) {
+        if (event.kind === "session") session.look();
+        for (const listener of listeners) listener(event);
+      },
+    });
+  }
+
   function toSignIn({ message, again, chosen } = {}) {
+    signedIn.abort();
     entries = new Map();
     getSelection()?.removeAllRanges();
     history.replaceState(null, "", location.pathname);
@@ -145,6 +168,7 @@ export function start(root) {
       async signIn(username, password, signal) {
         await session.signIn(username, password, signal);
         rememberColleague(username, session.current.user);
+        enter();
         go(...homeOf(session.current.user), { replace: true });
       },
     });
@@ -179,6 +203,7 @@ export function start(root) {
 
   /** From nothing: asks who is signed in. */
   async function begin() {
+    signedIn.abort();
     shown?.leave.abort();
     shown = undefined;
     renderNow();
@@ -187,8 +212,9 @@ export function start(root) {
     } catch (error) {
       return toSignIn({ message: error.message, again: { label: t("app.retry"), action: begin } });
     }
-    if (session.current) toAddress();
-    else toSignIn();
+    if (!session.current) return toSignIn();
+    enter();
+    toAddress();
   }
 
   addEventListener("popstate", () => session.current && toAddress());
@@ -200,6 +226,7 @@ export function start(root) {
   // A page in the back-forward cache holds nothing, and asks again who is signed in when it comes back.
   addEventListener("pagehide", ({ persisted }) => {
     if (!persisted) return;
+    signedIn.abort();
     shown?.leave.abort();
     shown = undefined;
     renderNow();

@@ -9,6 +9,7 @@ export const views = {
   signIn: { now: signIn, roles: [] },
   patients: { load: () => import("./views/patients.mjs"), roles: staff },
   chart: { load: () => import("./views/chart.mjs"), roles: [...staff, "patient"], needs: true },
+  import: { load: () => import("./views/import.mjs"), roles: ["admin"] },
 };
 
 export const mayOpen = (name, { role }) => views[name].roles.includes(role);
@@ -20,4 +21,5 @@ export function homeOf({ role, patient }) {
 }
 
 /** The views that the bar leads to. */
-export const ways = ({ role }) => (role === "patient" ? ["chart"] : ["patients"]);
+const leads = ["patients", "import"];
+export const ways = (user) => (user.role === "patient" ? ["chart"] : leads.filter((name) => mayOpen(name, user)));

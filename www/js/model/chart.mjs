@@ -3,7 +3,7 @@
 import { Vitals, ofResource } from "./vitals.mjs";
 
 /** What a chart is made of, besides the Patient and the Observations. */
-export const types = ["AllergyIntolerance", "Condition", "MedicationRequest", "DiagnosticReport", "DocumentReference", "Encounter"];
+export const types = ["AllergyIntolerance", "Condition", "MedicationRequest", "DiagnosticReport", "DocumentReference", "Encounter", "Appointment"];
 
 export class Chart {
   #records = new Map(); // "Type/id" -> { version, resource }

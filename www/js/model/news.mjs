@@ -23,14 +23,7 @@ export function bandsOf(sign) {
   });
 }
 
-/**
- * How urgent: "none" (0), "low" (1 to 4), "single" (1 to 4 with a 3 in one sign), "medium" (5 and 6), "high" (7 and more);
- * "unknown" without a score.
- */
-export function levelOf(score) {
-  if (!Number.isFinite(score?.total)) return "unknown";
-  if (score.total >= 7) return "high";
-  if (score.total >= 5) return "medium";
-  if (score.single) return "single";
-  return score.total > 0 ? "low" : "none";
-}
+const levels = { none: "none", low: "low", "low-medium": "single", medium: "medium", high: "high" };
+
+/** How urgent a score of the server's is, by its `risk`: "none", "low", "single" (3 in one sign), "medium", "high"; "unknown" without one. */
+export const levelOf = (score) => levels[score?.risk] ?? "unknown";

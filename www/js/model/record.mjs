@@ -130,6 +130,21 @@ export const documentsOf = (resources) =>
     }))
     .sort(newestFirst);
 
+/** [{ id, start, end, title, status, who, over }], what is to come first, then what was, each nearest first. */
+export const appointmentsOf = (resources, now) =>
+  resources
+    .filter((one) => !wrong(one) && one.start)
+    .map((one) => ({
+      id: one.id,
+      start: Date.parse(one.start),
+      end: Date.parse(one.end ?? one.start),
+      title: textOf(one.appointmentType) ?? textOf(one.serviceType?.[0]) ?? one.description,
+      status: one.status,
+      who: (one.participant ?? []).map(({ actor }) => actor).filter((actor) => actor?.display && !actor.reference?.startsWith("Patient/")).map(({ display }) => display),
+      over: Date.parse(one.end ?? one.start) < now || ["cancelled", "noshow"].includes(one.status),
+    }))
+    .sort((a, b) => Number(a.over) - Number(b.over) || (a.over ? b.start - a.start : a.start - b.start));
+
 /** What Cache-Status (RFC 9211) says: { hit, ttl, stored, reason }; undefined where there is none. */
 export function cacheOf(header) {
   if (!header) return undefined;

@@ -1,8 +1,8 @@
 // The lists of a chart.
 import { html, nothing } from "lit-html";
-import { age, dateOf, number, time } from "../format.mjs";
+import { age, clock, dateOf, number, time, weekday } from "../format.mjs";
 import { known, t } from "../i18n.mjs";
-import { cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
+import { appointmentsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
 
 /** What stands where there is nothing to list: that it is loading, that it failed, or that there is none. */
 const empty = (progress, none) =>
@@ -114,6 +114,23 @@ export function documents(resources, progress) {
   return section("documents.title", "documents", html`
     ${all.length ? html`<ul class="rows" role="list">${all.slice(0, 12)}</ul>` : empty(progress, "documents.none")}
     ${folded(all.slice(12), "documents.more")}
+  `);
+}
+
+const appointmentRow = ({ start, end, title, status, who }) => html`
+  <li>
+    <span class="row-title">${weekday(start)}, ${clock(start)}–${clock(end)}</span>
+    <span class="tag">${known(`appointment.${status}`, status)}</span>
+    <span class="row-more">${[title, ...who].filter(Boolean).join(" · ")}</span>
+  </li>
+`;
+
+export function appointments(resources, progress) {
+  const all = appointmentsOf(resources, Date.now());
+  const coming = all.filter(({ over }) => !over);
+  return section("appointments.title", "appointments", html`
+    ${coming.length ? html`<ul class="rows" role="list">${coming.map(appointmentRow)}</ul>` : empty(progress, "appointments.none")}
+    ${folded(all.filter(({ over }) => over).map(appointmentRow), "appointments.past")}
   `);
 }
 

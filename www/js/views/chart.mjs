@@ -8,17 +8,20 @@ import { t } from "../i18n.mjs";
 import { Chart, types } from "../model/chart.mjs";
 import { allergiesOf, bedsOf } from "../model/record.mjs";
 import { isOverdue, ofEvent } from "../model/vitals.mjs";
+import { alertLine } from "../parts/alerts.mjs";
+import { badge, scoreWords } from "../parts/badge.mjs";
 import { connection } from "../parts/connection.mjs";
+import { limitsDialog } from "../parts/limits.mjs";
 import { VitalsPlot, presets } from "../parts/plot.mjs";
 import { problem } from "../parts/problem.mjs";
-import { documents, foot, medication, problems, results } from "../parts/sections.mjs";
+import { appointments, documents, foot, medication, problems, results } from "../parts/sections.mjs";
 import { who } from "../parts/who.mjs";
 
 /** At most so many pages of records are read of each type. */
 const mostPages = 50;
 const [, defaultSpan] = presets[1];
 
-export default function chartView({ params, signal, update, go, user }) {
+export default function chartView({ params, signal, update, announce, go, user }) {
   const { id } = params;
   const topic = `patient/${id}`;
   const chart = new Chart();
@@ -30,6 +33,12 @@ export default function chartView({ params, signal, update, go, user }) {
   /** What has been read of each type: { done, count, failed }, and when and how the Patient came. */
   const progress = new Map();
   let read;
+  /** The newest score, and the open alerts by id; staff only. */
+  let score;
+  const alerts = new Map();
+  const staff = user.role !== "patient";
+  const limits = limitsDialog(id, { signal, update, announce });
+  let failed;
 
   const takeResources = (resources) => {
     for (const resource of resources) chart.takeResource(resource);
@@ -38,8 +47,36 @@ export default function chartView({ params, signal, update, go, user }) {
   function takeEvents(events) {
     for (const event of events) {
       if (event.data?.reference && event.data.version) chart.take(ofEvent(event));
+      if (event.kind === "score") score = event.data.news2;
+      if (event.kind === "alert") takeAlert(event.data.alert);
+      // To a patient a result is news; staff hear of it on the board.
+      if (event.kind === "diagnosis" && !staff && read) announce(t("chart.newResult"));
     }
     changed();
+  }
+
+  function takeAlert(alert) {
+    if (alerts.get(alert.id)?.version >= alert.version) return;
+    alerts.set(alert.id, alert);
+  }
+
+  async function readAlerts() {
+    if (!staff) return true;
+    const found = await api.get(`/alerts?patient=${encodeURIComponent(id)}`, { background: true, signal });
+    found.alerts.forEach(takeAlert);
+    changed();
+    return !found.more;
+  }
+
+  async function acknowledge(alert) {
+    failed = undefined;
+    try {
+      takeAlert(await api.post(`/alerts/${alert.id}/acknowledge`, { version: alert.version }, { signal }));
+      announce(t("alert.acknowledged"));
+    } catch (error) {
+      failed = error;
+    }
+    update();
   }
 
   const changed = () => {
@@ -90,7 +127,7 @@ export default function chartView({ params, signal, update, go, user }) {
   }
 
   async function reread({ history }) {
-    const jobs = [readPatient(), readPast(history), ...[...types, "Observation"].map(readType)];
+    const jobs = [readPatient(), readPast(history), readAlerts(), ...[...types, "Observation"].map(readType)];
     const outcomes = await Promise.allSettled(jobs);
     const failed = outcomes.find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
@@ -110,7 +147,7 @@ export default function chartView({ params, signal, update, go, user }) {
   const ticking = setInterval(() => plot?.range.live && plot.refresh(), 5_000);
   signal.addEventListener("abort", () => clearInterval(ticking));
 
-  const failure = () => [...progress.values()].find(({ failed }) => failed)?.failed;
+  const failure = () => failed ?? [...progress.values()].find(({ failed }) => failed)?.failed;
   const busy = () => !progress.size || [...progress.values()].some(({ done }) => !done);
   const failedType = (type) => progress.get(type)?.failed;
 
@@ -206,16 +243,20 @@ export default function chartView({ params, signal, update, go, user }) {
     const wrong = failure();
     return html`
       <article class="chart" data-state=${state?.phase ?? "off"} aria-busy=${String(busy())}>
-        ${user.role === "patient"
+        ${!staff
           ? nothing
           : html`<button type="button" class="quiet back" @click=${() => go("patients")}><span aria-hidden="true">←</span> ${t("chart.back")}</button>`}
-        ${who({ patient, bed, allergies, failed: failedType("AllergyIntolerance") })}
+        ${who({ patient, bed, allergies, failed: failedType("AllergyIntolerance"), beside: score && staff ? html`<p class="who-score">${badge(score)} <span aria-hidden="true">${scoreWords(score)}</span></p>` : nothing })}
         ${state ? connection(state, { retry: channel.retry, lastEvent: newestPast, more: loading() }) : nothing}
+        ${[...alerts.values()].filter(({ ended }) => !ended).map((alert) => alertLine(alert, { acknowledge: () => acknowledge(alert) }))}
         ${wrong ? problem(wrong, channel.retry) : nothing}
         <div class="chart-grid">
           <div class="chart-main">
             <section class="card vitals" aria-labelledby="vitals-title">
-              <h2 id="vitals-title">${t("vitals.title")}</h2>
+              <div class="card-head">
+                <h2 id="vitals-title">${t("vitals.title")}</h2>
+                ${staff ? html`<button type="button" class="tool" @click=${limits.open}>${t("limits.edit")}</button>` : nothing}
+              </div>
               ${latest()} ${tools()}
               <div class="plot" tabindex="0" role="group" aria-label=${t("plot.label")} ${ref(makePlot)}></div>
               <p class="legend">
@@ -230,9 +271,10 @@ export default function chartView({ params, signal, update, go, user }) {
             ${problems(chart.all("Condition"), progress.get("Condition"))}
             ${medication(chart.all("MedicationRequest"), progress.get("MedicationRequest"))}
             ${documents([...chart.all("DiagnosticReport"), ...chart.all("DocumentReference")], progress.get("DiagnosticReport"))}
+            ${appointments(chart.all("Appointment"), progress.get("Appointment"))}
           </div>
         </div>
-        ${foot(read, state)}
+        ${limits.template()} ${foot(read, state)}
       </article>
     `;
   };
