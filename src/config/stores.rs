@@ -15,6 +15,15 @@ pub enum On {
     Redis,
 }
 
+/// Where cached bytes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOn {
+    /// A store.
+    Store(On),
+    /// Workers KV.
+    Kv,
+}
+
 /// How Redis is reached.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Redis {
@@ -34,11 +43,13 @@ pub struct Stores {
     /// Patients' heads.
     pub heads: On,
     /// Cached views.
-    pub cache: On,
+    pub cache: CacheOn,
     /// There if anything is on Redis.
     pub redis: Option<Rc<Redis>>,
 }
 
+/// The binding to the KV namespace of cached bytes. Whoever reads the settings says by any text that it is there.
+pub const KV_BINDING: &str = "CACHE_KV";
 /// The reason why Workers KV keeps bytes and nothing else.
 const KV: &str = "Workers KV is eventually consistent and has no compare-and-swap";
 
@@ -51,7 +62,23 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         if heads == On::Redis {
             self.wrong("HEADS_ON", "HEADS_ON=redis is not built yet: patients' heads are kept on objects");
         }
-        let cache = self.on("CACHE_ON");
+        let cache = match self.text("CACHE_ON").as_deref() {
+            None | Some("objects") => CacheOn::Store(On::Objects),
+            Some("redis") => CacheOn::Store(On::Redis),
+            Some("kv") => {
+                if self.text(KV_BINDING).is_none() {
+                    self.wrong(
+                        "CACHE_ON",
+                        format!("CACHE_ON is kv, and there is no binding {KV_BINDING} to a KV namespace"),
+                    );
+                }
+                CacheOn::Kv
+            }
+            Some(_) => {
+                self.wrong("CACHE_ON", "CACHE_ON must be objects, redis or kv");
+                CacheOn::Store(On::Objects)
+            }
+        };
         Stores { sessions, leases, heads, cache, redis: self.redis().map(Rc::new) }
     }
 
@@ -133,7 +160,7 @@ mod tests {
     fn everything_is_on_objects_unless_said_otherwise() {
         let stores = read(&[]).ok().unwrap();
         assert_eq!((stores.sessions, stores.leases, stores.heads), (On::Objects, On::Objects, On::Objects));
-        assert_eq!(stores.cache, On::Objects);
+        assert_eq!(stores.cache, CacheOn::Store(On::Objects));
         assert!(stores.redis.is_none());
     }
 
@@ -145,6 +172,12 @@ mod tests {
             assert_eq!(problems[0].0, setting);
             assert!(problems[0].1.contains("eventually consistent") && problems[0].1.contains("compare-and-swap"));
         }
+    }
+
+    #[test]
+    fn kv_keeps_cached_bytes_where_it_is_bound() {
+        assert_eq!(problems(&[("CACHE_ON", "kv")])[0].0, "CACHE_ON");
+        assert_eq!(read(&[("CACHE_ON", "kv"), (KV_BINDING, "bound")]).ok().unwrap().cache, CacheOn::Kv);
     }
 
     #[test]

@@ -6,10 +6,13 @@ use worker::Env;
 
 use super::boundary::Keeper;
 use super::call;
+use super::kv::CacheNamespace;
 use super::outgoing::Outgoing;
 use crate::config::Config;
-use crate::config::stores::On;
+use crate::config::stores::{CacheOn, On};
 use crate::error::{Error, Kind, Result};
+use crate::store::bytes::{Bytes, Cached, Name};
+use crate::store::kv::Kv;
 use crate::store::redis::{Judge, Link, Redis};
 use crate::store::{Applied, Op, Shard, Store};
 
@@ -53,6 +56,38 @@ impl Store for Backend {
     }
 }
 
+/// A cache, whichever it is.
+#[derive(Clone)]
+pub enum Cache {
+    /// A store.
+    Store(Backend),
+    /// Workers KV.
+    Kv(Kv<CacheNamespace>),
+}
+
+impl Bytes for Cache {
+    async fn read(&self, names: &[Name]) -> Result<Vec<Option<Cached>>> {
+        match self {
+            Cache::Store(store) => store.read(names).await,
+            Cache::Kv(kv) => kv.read(names).await,
+        }
+    }
+
+    async fn write(&self, values: Vec<(Name, Cached)>) -> Result<()> {
+        match self {
+            Cache::Store(store) => store.write(values).await,
+            Cache::Kv(kv) => kv.write(values).await,
+        }
+    }
+
+    async fn delete(&self, names: &[Name]) -> Result<()> {
+        match self {
+            Cache::Store(store) => store.delete(names).await,
+            Cache::Kv(kv) => kv.delete(names).await,
+        }
+    }
+}
+
 /// What keeps what.
 #[derive(Clone)]
 pub struct Keepers {
@@ -61,14 +96,14 @@ pub struct Keepers {
     /// Leases and fences.
     pub leases: Backend,
     /// Cached views.
-    pub cache: Backend,
+    pub cache: Cache,
 }
 
 impl Keepers {
     /// The backends that the settings name.
     pub fn new(env: &Rc<Env>, keeper: Keeper, config: Option<&Config>) -> Keepers {
         let Some(stores) = config.map(|config| &config.stores) else {
-            return Keepers { sessions: Backend::Unset, leases: Backend::Unset, cache: Backend::Unset };
+            return Keepers { sessions: Backend::Unset, leases: Backend::Unset, cache: Cache::Store(Backend::Unset) };
         };
         // One for all: what they read in the same turn goes out as one request.
         let redis = stores
@@ -79,6 +114,10 @@ impl Keepers {
             On::Objects => Backend::Objects(Objects { env: Rc::clone(env), keeper }),
             On::Redis => redis.clone().unwrap_or(Backend::Unset),
         };
-        Keepers { sessions: on(stores.sessions), leases: on(stores.leases), cache: on(stores.cache) }
+        let cache = match stores.cache {
+            CacheOn::Store(store) => Cache::Store(on(store)),
+            CacheOn::Kv => Cache::Kv(Kv(CacheNamespace::new(env))),
+        };
+        Keepers { sessions: on(stores.sessions), leases: on(stores.leases), cache }
     }
 }

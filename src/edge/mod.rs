@@ -10,6 +10,7 @@ mod call;
 mod clinic;
 mod incoming;
 mod keep;
+mod kv;
 mod outgoing;
 mod platform;
 mod poll;
@@ -29,6 +30,7 @@ use worker::{Env, Headers, Result, console_error, web_sys};
 
 use self::incoming::EdgeRequest;
 use self::platform::Edge;
+use crate::config::stores::KV_BINDING;
 use crate::config::{Config, Problem};
 use crate::error::Error;
 use crate::http::{self, App, Incoming, Reply, Subscription};
@@ -43,7 +45,10 @@ thread_local! {
 fn settings(env: &Env) -> Rc<Settings> {
     SETTINGS.with(|cell| {
         let read = || {
-            let settings = Config::read(|name| env.var(name).ok().map(|value| value.to_string()));
+            let settings = Config::read(|name| match name {
+                KV_BINDING => kv::is_bound(env).then(|| "bound".to_owned()),
+                _ => env.var(name).ok().map(|value| value.to_string()),
+            });
             for problem in settings.as_ref().err().into_iter().flatten() {
                 console_error!("settings: {}", problem.sentence);
             }

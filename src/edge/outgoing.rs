@@ -21,6 +21,14 @@ fn delay(ttl: Ttl) -> Delay {
     Delay::from(Duration::from_millis(ttl.0))
 }
 
+/// What `work` gives, or `None` after `ttl`.
+pub async fn within<T>(ttl: Ttl, work: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(work), delay(ttl)).await {
+        Either::Left((outcome, _)) => Some(outcome),
+        Either::Right(_) => None,
+    }
+}
+
 fn prepare(request: &Request) -> worker::Result<worker::Request> {
     let headers = Headers::new();
     for (name, value) in &request.headers {
@@ -50,18 +58,18 @@ async fn exchange(
 }
 
 impl Http for Outgoing {
-    async fn send(&self, request: &Request, within: Ttl) -> Result<Response, Lost> {
+    async fn send(&self, request: &Request, ttl: Ttl) -> Result<Response, Lost> {
         let message = prepare(request).map_err(|error| {
             console_error!("a request to outside could not be made: {error}");
             Lost::Broken
         })?;
         let controller = AbortController::default();
-        let outcome = match select(pin!(exchange(message, &controller, request.wanted)), delay(within)).await {
-            Either::Left((outcome, _)) => outcome.map_err(|error| {
+        let outcome = match within(ttl, exchange(message, &controller, request.wanted)).await {
+            Some(outcome) => outcome.map_err(|error| {
                 console_error!("a request to outside failed: {error}");
                 Lost::Broken
             }),
-            Either::Right(_) => Err(Lost::Late),
+            None => Err(Lost::Late),
         };
         if outcome.is_err() {
             controller.abort();

@@ -7,7 +7,7 @@ use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub, W
 
 use super::boundary::Keeper;
 use super::incoming::EdgeRequest;
-use super::keep::{Backend, Keepers};
+use super::keep::{Backend, Cache, Keepers};
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::courier::Outside;
@@ -120,7 +120,7 @@ impl Clinic for Edge {
 impl Outside for Edge {
     type Sessions = Backend;
     type Leases = Backend;
-    type Cache = Backend;
+    type Cache = Cache;
 
     fn sessions(&self) -> &Backend {
         &self.keepers.sessions
@@ -130,7 +130,7 @@ impl Outside for Edge {
         &self.keepers.leases
     }
 
-    fn cache(&self) -> &Backend {
+    fn cache(&self) -> &Cache {
         &self.keepers.cache
     }
 

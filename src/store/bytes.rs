@@ -105,31 +105,3 @@ impl<S: Store> Bytes for S {
         run(self, names.iter().map(delete)).await.map(|_| ())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::rc::Rc;
-
-    use super::*;
-    use crate::store::memory::Memory;
-    use crate::testing::{DrivenClock, block_on};
-
-    #[test]
-    fn values_of_many_shards_come_in_the_order_of_their_names_until_they_expire() {
-        let clock = Rc::new(DrivenClock(Cell::new(1_000)));
-        let store = Memory::new(Rc::clone(&clock));
-        let name = |number: u8| Name { shard: Shard::of(&format!("owner {}", number % 7)), key: format!("k{number}") };
-        let value = |number: u8| Cached { value: vec![number; 3], expires: UnixMillis(2_000 + u64::from(number)) };
-        let names: Vec<_> = (0..50).map(name).collect();
-        block_on(async {
-            store.write((0..50).map(|number| (name(number), value(number))).collect()).await.unwrap();
-            store.delete(&[name(7)]).await.unwrap();
-            clock.0.set(2_010);
-            let found = store.read(&names).await.unwrap();
-            let wanted: Vec<_> = (0..50).map(|number| (number > 10).then(|| value(number))).collect();
-            assert_eq!(found, wanted);
-            assert_eq!(store.read(&names[10..12]).await.unwrap(), [None, Some(value(11))]);
-        });
-    }
-}

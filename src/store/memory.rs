@@ -4,69 +4,59 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{Applied, Condition, Entry, Op, OpReply, Shard, Store};
+pub use super::faults::{Fault, Faults};
+use super::{Applied, Condition, Entry, Op, OpReply, Shard, Store, turn};
 use crate::error::{Error, Result};
 use crate::time::{Clock, UnixMillis};
-
-/// What the next batch meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing is done, and the caller is told so.
-    Before,
-    /// All is done, and the caller is told that it is not known.
-    After,
-}
 
 /// A store in memory on a driven clock.
 pub struct Memory<C> {
     clock: Rc<C>,
     entries: RefCell<BTreeMap<(Shard, String), Entry>>,
     counter: Cell<u64>,
-    /// What happens, and to which batch from now, counted from 1.
-    fault: Cell<Option<(u32, Fault)>>,
+    /// What batches meet on their way.
+    pub faults: Faults,
+    /// Batches that take effect after so many others.
+    under_way: RefCell<Vec<(u32, Shard, Vec<Op>)>>,
 }
 
 impl<C: Clock> Memory<C> {
     pub fn new(clock: Rc<C>) -> Self {
-        Memory { clock, entries: RefCell::default(), counter: Cell::new(0), fault: Cell::new(None) }
-    }
-
-    /// Lets the next batch fail in this way.
-    pub fn fail_next(&self, fault: Fault) {
-        self.fail_at(1, fault);
-    }
-
-    /// Lets the `nth` batch from now fail in this way, the next one being the first.
-    pub fn fail_at(&self, nth: u32, fault: Fault) {
-        self.fault.set(Some((nth, fault)));
-    }
-
-    /// Takes back a fault that has not been met yet.
-    pub fn heal(&self) {
-        self.fault.set(None);
-    }
-
-    fn fault(&self) -> Option<Fault> {
-        let (nth, fault) = self.fault.take()?;
-        if nth <= 1 {
-            return Some(fault);
+        Memory {
+            clock,
+            entries: RefCell::default(),
+            counter: Cell::new(0),
+            faults: Faults::default(),
+            under_way: RefCell::default(),
         }
-        self.fault.set(Some((nth - 1, fault)));
-        None
+    }
+
+    /// Lets the next batch meet `fault`.
+    pub fn fail_next(&self, fault: Fault) {
+        self.faults.at(1, fault);
+    }
+
+    /// Lets the `nth` batch from now meet `fault`, the next one being the first.
+    pub fn fail_at(&self, nth: u32, fault: Fault) {
+        self.faults.at(nth, fault);
+    }
+
+    /// Takes back all faults that have not been met yet.
+    pub fn heal(&self) {
+        self.faults.heal();
+    }
+
+    /// Forgets everything, as a Redis that was flushed: its numbers go on.
+    pub fn wipe(&self) {
+        self.entries.borrow_mut().clear();
     }
 
     fn current(&self, shard: Shard, key: &str, now: UnixMillis) -> Option<Entry> {
         let entry = self.entries.borrow().get(&(shard, key.to_owned())).cloned()?;
         entry.expires.is_none_or(|at| at > now).then_some(entry)
     }
-}
 
-impl<C: Clock> Store for Memory<C> {
-    async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
-        let fault = self.fault();
-        if fault == Some(Fault::Before) {
-            return Err(Error::unavailable("the store does not answer"));
-        }
+    fn run(&self, shard: Shard, batch: Vec<Op>) -> Applied {
         let now = self.clock.now();
         for (step, op) in batch.iter().enumerate() {
             let (key, condition) = op.condition();
@@ -77,7 +67,7 @@ impl<C: Clock> Store for Memory<C> {
                 Condition::Version(wanted) => version == Some(wanted),
             };
             if !holds {
-                return Ok(Applied::Refused { step });
+                return Applied::Refused { step };
             }
         }
         let run = |op| match op {
@@ -94,7 +84,54 @@ impl<C: Clock> Store for Memory<C> {
                 OpReply::Done
             }
         };
-        let replies = batch.into_iter().map(run).collect();
-        if fault == Some(Fault::After) { Err(Error::outcome_unknown()) } else { Ok(Applied::Done(replies)) }
+        Applied::Done(batch.into_iter().map(run).collect())
+    }
+
+    /// Lets what is under way arrive where its time has come: what was sent last, first.
+    fn arrive(&self) {
+        let mut under_way = self.under_way.borrow_mut();
+        under_way.iter_mut().for_each(|(after, ..)| *after -= 1);
+        for (_, shard, batch) in
+            under_way.extract_if(.., |(after, ..)| *after == 0).collect::<Vec<_>>().into_iter().rev()
+        {
+            self.run(shard, batch);
+        }
+    }
+}
+
+impl<C: Clock> Store for Memory<C> {
+    async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
+        let unknown = if batch.iter().any(Op::is_change) {
+            Error::outcome_unknown()
+        } else {
+            Error::unavailable("the store does not answer")
+        };
+        let later = |after, batch| self.under_way.borrow_mut().push((after, shard, batch));
+        let answer = match self.faults.draw() {
+            None => Ok(self.run(shard, batch)),
+            Some(Fault::Before) => Err(Error::unavailable("the store does not answer")),
+            Some(Fault::Lost) => Err(unknown),
+            Some(Fault::After) => {
+                self.run(shard, batch);
+                Err(Error::outcome_unknown())
+            }
+            Some(Fault::Slow(turns)) => {
+                for _ in 0..turns {
+                    turn().await;
+                }
+                Ok(self.run(shard, batch))
+            }
+            Some(Fault::Twice(after)) => {
+                let answer = self.run(shard, batch.clone());
+                later(after + 1, batch);
+                Ok(answer)
+            }
+            Some(Fault::Late(after)) => {
+                later(after + 1, batch);
+                Err(unknown)
+            }
+        };
+        self.arrive();
+        answer
     }
 }

@@ -4,7 +4,8 @@
 //! were held against. A version is never given twice for a key, also not after it was deleted and made again, so that a
 //! writer that slept cannot mistake a new value for the one it read.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,9 @@ pub mod agenda;
 pub mod bytes;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod faults;
+pub mod kv;
 #[cfg(test)]
 pub mod memory;
 pub mod redis;
@@ -167,6 +171,19 @@ impl Applied {
 pub trait Store {
     /// Runs `batch` in order on `shard`, all or nothing.
     fn apply(&self, shard: Shard, batch: Vec<Op>) -> impl Future<Output = Result<Applied>>;
+}
+
+/// Lets everything that can run now run first.
+async fn turn() {
+    let mut over = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut over, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -109,14 +109,17 @@ export async function startWorkerd({
   });
 }
 
-/** The release bundle under `wrangler dev`; options and result as for startWorkerd, without entry and directUrl. */
-export async function startWranglerDev({ vars, dataDir, build = at("build/release") } = {}) {
+/**
+ * The release bundle under `wrangler dev`; options and result as for startWorkerd, without entry and directUrl. `more` is
+ * what the configuration has over wrangler.toml.
+ */
+export async function startWranglerDev({ vars, dataDir, more, build = at("build/release") } = {}) {
   const folder = temporary();
   return server(folder, settings(vars), async ({ port, vars: values, onOutput }) => {
     const { build: _, vars: __, assets, ...config } = wranglerToml();
     writeFileSync(
       `${folder}/wrangler.json`,
-      JSON.stringify({ ...config, main: `${build}/main.js`, assets: { ...assets, directory: at(assets.directory) } }),
+      JSON.stringify({ ...config, ...more, main: `${build}/main.js`, assets: { ...assets, directory: at(assets.directory) } }),
     );
     writeFileSync(
       `${folder}/.dev.vars`,

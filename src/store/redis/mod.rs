@@ -16,9 +16,7 @@ pub mod protocol;
 pub mod script;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -26,7 +24,7 @@ use futures_util::future::{LocalBoxFuture, Shared};
 use self::breaker::{Breaker, Gate};
 use self::protocol::{Fate, Form, Refusal};
 use self::script::Call;
-use super::{Applied, Op, Shard, Store};
+use super::{Applied, Op, Shard, Store, turn};
 use crate::config::stores::Redis as Access;
 use crate::error::{Error, Kind, Result};
 use crate::outgoing::{Http, Request, backoff};
@@ -97,19 +95,6 @@ fn given_up(fate: &Fate, is_change: bool) -> Error {
         }
         Fate::Refused(Refusal::NoScript | Refusal::Unfit) => Error::internal("the store takes no such command"),
     }
-}
-
-/// Lets everything that can run now run first.
-async fn turn() {
-    let mut over = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut over, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl<H: Http + 'static> Redis<H> {
