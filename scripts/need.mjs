@@ -14,6 +14,12 @@ const programs = {
     names: ["redis-server"],
     say: "install Redis (`brew install redis`, or your system's package redis-server)",
   },
+  "nginx-nchan": {
+    packages: ["nginx", "libnginx-mod-nchan"],
+    names: ["nginx", "/usr/sbin/nginx"],
+    needs: "/usr/lib/nginx/modules/ngx_nchan_module.so",
+    say: "install nginx with its module Nchan (Debian's packages nginx and libnginx-mod-nchan)",
+  },
   chromium: {
     packages: ["chromium"],
     names: [
@@ -44,7 +50,8 @@ export async function need(name) {
   const program = programs[name];
   if (!program) throw new Error(`need.mjs does not know '${name}'`);
   const elsewhere = process.env[name.toUpperCase().replaceAll("-", "_")];
-  const found = elsewhere ? find([elsewhere]) : find(program.names);
+  const look = () => (!program.needs || existsSync(program.needs) ? find(program.names) : undefined);
+  const found = elsewhere ? find([elsewhere]) : look();
   if (found) return found;
   if (existsSync("/etc/debian_version") && process.getuid() === 0 && !elsewhere) {
     // Services that a package brings are not started: the tests start their own.
@@ -59,7 +66,7 @@ export async function need(name) {
       await apt("update");
       result = await install();
     }
-    const installed = find(program.names);
+    const installed = look();
     if (installed) return installed;
     throw new Error(`apt-get could not install ${name}: ${result.output.trim().split("\n").pop()}`);
   }

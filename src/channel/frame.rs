@@ -77,21 +77,16 @@ pub struct Gap {
     pub reread: Vec<String>,
 }
 
-/// A frame from the server.
+/// A frame from the server; those of events are made by [`events`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Frame<'a> {
+pub enum Frame {
     /// First of all.
     Hello {
         /// The position that the listener came with; that of the newest event where it came with none.
         cursor: String,
         /// The position before the oldest event kept.
         oldest: String,
-    },
-    /// Events, in order.
-    Events {
-        /// At least one.
-        events: Vec<WireEvent<'a>>,
     },
     /// Events were lost to this subscriber.
     Gap(Gap),
@@ -163,13 +158,23 @@ pub(super) fn write(value: &impl Serialize) -> Result<String> {
 }
 
 /// The text of a frame.
-pub fn frame(frame: &Frame<'_>) -> Result<String> {
+pub fn frame(frame: &Frame) -> Result<String> {
     write(frame)
+}
+
+/// What goes before and after the texts of the events of a frame, which have commas between them.
+pub const AROUND_EVENTS: (&str, &str) = (r#"{"type":"events","events":["#, "]}");
+
+/// The texts of these events with commas between, as they stand in a frame.
+pub fn event_texts(epoch: &str, events: &[Logged]) -> Result<String> {
+    let list = write(&wire_all(epoch, events)?)?;
+    let inside = list.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.map(str::to_owned).ok_or_else(|| Error::internal("a frame could not be written"))
 }
 
 /// The text of the frame of these events.
 pub fn events(epoch: &str, events: &[Logged]) -> Result<String> {
-    write(&Frame::Events { events: wire_all(epoch, events)? })
+    Ok([AROUND_EVENTS.0, &event_texts(epoch, events)?, AROUND_EVENTS.1].concat())
 }
 
 /// What to say of a gap in `topic`.

@@ -13,7 +13,7 @@ use super::cursor::{Cursor, Extent};
 use super::outbox::{Delivery, Event};
 use crate::config::Retention;
 use crate::error::{Error, Kind, Result};
-use crate::store::sql::Sql;
+use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, Ttl, UnixMillis};
 
 /// An event with its place.
@@ -174,11 +174,14 @@ pub struct Delivered {
     pub epoch: String,
     /// The events that are new, to be sent to everybody who listens.
     pub fresh: Vec<Logged>,
+    /// Whether there was no event before them: from here on there is something that will be too old one day.
+    pub first: bool,
     /// If the epoch changed, the position from which its events go on: everybody who listens is told of a gap first.
     pub broken: Option<Cursor>,
 }
 
-/// Takes `delivery` at `now`: what is known already is passed over, what is new is appended, all in one transaction.
+/// Takes `delivery` at `now`: what is known already is passed over, what is new is appended. If it breaks off, what was
+/// appended stands, and the next delivery goes on from there.
 pub fn deliver(
     sql: &impl Sql,
     entropy: &impl Entropy,
@@ -186,29 +189,28 @@ pub fn deliver(
     retention: Retention,
     delivery: &Delivery,
 ) -> Result<Delivered> {
-    sql.transaction(|| {
-        let mut state = state(sql)?;
-        let mut broken = None;
-        if delivery.first > state.applied.saturating_add(1) {
-            state.epoch = new_epoch(entropy);
-            state.begun = now;
-            state.applied = delivery.first.saturating_sub(1);
-            // What has come since the loss stays, and is given after the gap.
-            (state.lost, state.lost_seq, state.lost_at) = (state.newest, state.applied, now);
-            broken = Some(Cursor::at(&state.epoch, state.newest));
-            keep(sql, &state)?;
+    let mut state = state(sql)?;
+    let first = state.oldest.is_none();
+    let mut broken = None;
+    if delivery.first > state.applied.saturating_add(1) {
+        state.epoch = new_epoch(entropy);
+        state.begun = now;
+        state.applied = delivery.first.saturating_sub(1);
+        // What has come since the loss stays, and is given after the gap.
+        (state.lost, state.lost_seq, state.lost_at) = (state.newest, state.applied, now);
+        broken = Some(Cursor::at(&state.epoch, state.newest));
+        keep(sql, &state)?;
+    }
+    let mut fresh = Vec::new();
+    for (seq, event) in (delivery.first..).zip(&delivery.events) {
+        if seq > state.applied {
+            state.applied = seq;
+            fresh.push(append(sql, &mut state, now, Source::Outbox, event)?);
         }
-        let mut fresh = Vec::new();
-        for (seq, event) in (delivery.first..).zip(&delivery.events) {
-            if seq > state.applied {
-                state.applied = seq;
-                fresh.push(append(sql, &mut state, now, Source::Outbox, event)?);
-            }
-        }
-        let (applied, epoch) = (state.applied, state.epoch.clone());
-        trim_now_and_then(sql, now, retention, state, fresh.len())?;
-        Ok(Delivered { applied, epoch, fresh, broken })
-    })
+    }
+    let (applied, epoch) = (state.applied, state.epoch.clone());
+    trim_now_and_then(sql, now, retention, state, fresh.len())?;
+    Ok(Delivered { applied, epoch, fresh, first, broken })
 }
 
 /// What a publication did.
@@ -218,33 +220,32 @@ pub struct Published {
     pub cursor: Cursor,
     /// The event, where it is new.
     pub fresh: Option<Logged>,
+    /// Whether there was no event before it.
+    pub first: bool,
 }
 
 /// Appends `event`, which is about no record. Under a key (`keyed`) it is appended once: as long as it is kept, the same
 /// event again is the same place, and another under its id is a 409.
 pub fn publish(sql: &impl Sql, now: UnixMillis, retention: Retention, event: &Event, keyed: bool) -> Result<Published> {
-    sql.transaction(|| {
-        let mut state = state(sql)?;
-        let known = match keyed {
-            true => sql.first(
-                "SELECT offset, kind, data FROM events WHERE source = 2 AND id = ?1",
-                &[event.id.as_str().into()],
-            )?,
-            false => None,
-        };
-        if let Some(mut row) = known {
-            let (offset, kind, data) = (row.number()?, row.text()?, row.text()?);
-            if kind != event.kind || data != event.data {
-                return Err(Error::new(Kind::Conflict, "another event was published under this id").at("id"));
-            }
-            return Ok(Published { cursor: Cursor::at(&state.epoch, offset), fresh: None });
+    let mut state = state(sql)?;
+    let known = match keyed {
+        true => sql
+            .first("SELECT offset, kind, data FROM events WHERE source = 2 AND id = ?1", &[event.id.as_str().into()])?,
+        false => None,
+    };
+    if let Some(mut row) = known {
+        let (offset, kind, data) = (row.number()?, row.text()?, row.text()?);
+        if kind != event.kind || data != event.data {
+            return Err(Error::new(Kind::Conflict, "another event was published under this id").at("id"));
         }
-        let source = if keyed { Source::Keyed } else { Source::Published };
-        let logged = append(sql, &mut state, now, source, event)?;
-        let cursor = Cursor::at(&state.epoch, logged.offset);
-        trim_now_and_then(sql, now, retention, state, 1)?;
-        Ok(Published { cursor, fresh: Some(logged) })
-    })
+        return Ok(Published { cursor: Cursor::at(&state.epoch, offset), fresh: None, first: false });
+    }
+    let source = if keyed { Source::Keyed } else { Source::Published };
+    let first = state.oldest.is_none();
+    let logged = append(sql, &mut state, now, source, event)?;
+    let cursor = Cursor::at(&state.epoch, logged.offset);
+    trim_now_and_then(sql, now, retention, state, 1)?;
+    Ok(Published { cursor, fresh: Some(logged), first })
 }
 
 /// Events between two looks at what is to be trimmed: so many more than [`Retention::count`] can be kept.
@@ -261,7 +262,12 @@ fn trim_now_and_then(
     if state.newest / TRIM_EVERY == before / TRIM_EVERY { Ok(()) } else { trim(sql, now, retention, state) }
 }
 
-fn trim(sql: &impl Sql, now: UnixMillis, retention: Retention, mut state: State) -> Result<()> {
+/// Several statements: in one transaction, so that nothing is gone that is not counted as lost.
+fn trim(sql: &impl Sql, now: UnixMillis, retention: Retention, state: State) -> Result<()> {
+    sql.transaction(|| trim_all(sql, now, retention, state))
+}
+
+fn trim_all(sql: &impl Sql, now: UnixMillis, retention: Retention, mut state: State) -> Result<()> {
     // From `after` to the first row that is fresh enough, so that the cost is what is looked at for the first time.
     let stale_until = |after: u64, age: Ttl| -> Result<u64> {
         let fresh = sql.first(
@@ -307,12 +313,11 @@ fn trim(sql: &impl Sql, now: UnixMillis, retention: Retention, mut state: State)
 /// So many rows are looked at again before it is noted that they are not of a kind that is kept briefly.
 const LOOKED_AT: u64 = 256;
 
-/// Trims what is too old at `now` though nothing new came. Gives when something that is left will be.
+/// Trims what is too old at `now` though nothing new came. Gives when to look again: as soon as the oldest event is too old,
+/// and before any of the kinds that are kept briefly is kept for twice as long.
 pub fn expire(sql: &impl Sql, now: UnixMillis, retention: Retention) -> Result<Option<UnixMillis>> {
-    sql.transaction(|| {
-        let state = state(sql)?;
-        trim(sql, now, retention, state)
-    })?;
+    trim(sql, now, retention, state(sql)?)?;
     let oldest = sql.first("SELECT received FROM events ORDER BY offset LIMIT 1", &[])?;
-    oldest.map(|mut row| Ok(row.instant()?.plus(retention.age))).transpose()
+    let due = |mut row: Row| Ok(row.instant()?.plus(retention.age).min(now.plus(retention.brief)));
+    oldest.map(due).transpose()
 }

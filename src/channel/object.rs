@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::cursor::{Cursor, Position};
 use super::frame::{self, Frame};
 use super::history::{self, Page};
-use super::log;
+use super::log::{self, Logged};
 use super::outbox::{Delivery, Event};
 use super::{EventKind, Topic};
 use crate::config::Retention;
@@ -82,13 +82,49 @@ pub enum TopicReply {
     Behind,
 }
 
-/// An answer, and what everybody who listens is to be sent, in order.
+/// An answer, and what everybody who listens is to be sent.
 #[derive(Debug)]
 pub struct Done {
     /// The answer.
     pub reply: TopicReply,
-    /// Texts of frames.
-    pub frames: Vec<String>,
+    /// What is to be sent, if anything.
+    pub round: Option<Round>,
+    /// Whether something was put on the agenda.
+    pub put_down: bool,
+}
+
+/// Something that everybody who listens is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Round {
+    /// The text of a frame that goes first.
+    pub announcement: Option<String>,
+    /// The texts of events, with commas between: what stands in their frame. Empty for none.
+    pub events: String,
+    /// The offset of the newest event before.
+    pub before: u64,
+    /// The offset of the newest event now.
+    pub newest: u64,
+}
+
+impl Round {
+    /// The round of `fresh` events, after an announcement if there is one.
+    fn of(announcement: Option<String>, epoch: &str, fresh: &[Logged]) -> Result<Option<Round>> {
+        let (Some(first), Some(last)) = (fresh.first(), fresh.last()) else {
+            let alone = |text| Round { announcement: Some(text), events: String::new(), before: 0, newest: 0 };
+            return Ok(announcement.map(alone));
+        };
+        Ok(Some(Round {
+            announcement,
+            events: frame::event_texts(epoch, fresh)?,
+            before: first.offset.saturating_sub(1),
+            newest: last.offset,
+        }))
+    }
+
+    /// The bytes that it has, more or less.
+    pub fn bytes(&self) -> usize {
+        self.events.len().saturating_add(self.announcement.as_ref().map_or(0, String::len))
+    }
 }
 
 /// Makes the tables where they are not there yet.
@@ -114,35 +150,31 @@ pub fn handle(
     retention: Retention,
     request: &TopicRequest,
 ) -> Result<Done> {
-    let mut frames = Vec::new();
+    let (mut round, mut put_down) = (None, false);
     let reply = match request {
         TopicRequest::Deliver { topic, delivery } => {
             let done = log::deliver(sql, entropy, now, retention, delivery)?;
-            if let Some(oldest) = &done.broken {
-                frames.push(frame::frame(&Frame::Gap(frame::gap(topic, oldest)))?);
-            }
-            if !done.fresh.is_empty() {
-                frames.push(frame::events(&done.epoch, &done.fresh)?);
-            }
+            let gap = |oldest| frame::frame(&Frame::Gap(frame::gap(topic, oldest)));
+            round = Round::of(done.broken.as_ref().map(gap).transpose()?, &done.epoch, &done.fresh)?;
+            put_down = done.first && !done.fresh.is_empty();
             TopicReply::Applied { seq: done.applied, epoch: done.epoch }
         }
         TopicRequest::Publish { key, kind, data, .. } => {
             let id = key.clone().unwrap_or_else(|| entropy.uuid());
             let event = Event { id, kind: kind.as_str().to_owned(), at: now, data: data.clone() };
             let done = log::publish(sql, now, retention, &event, key.is_some())?;
-            if let Some(fresh) = &done.fresh {
-                frames.push(frame::events(&done.cursor.epoch, std::slice::from_ref(fresh))?);
-            }
+            round = Round::of(None, &done.cursor.epoch, done.fresh.as_slice())?;
+            put_down = done.first;
             TopicReply::Published { cursor: done.cursor, fresh: done.fresh.is_some() }
         }
         TopicRequest::Page { after, limit, .. } => {
             history::page(sql, after.as_ref(), *limit)?.map_or(TopicReply::Behind, TopicReply::Page)
         }
     };
-    if !frames.is_empty() {
-        agenda::by(sql, EXPIRE, now.plus(retention.age))?;
+    if put_down {
+        agenda::by(sql, EXPIRE, now.plus(retention.brief))?;
     }
-    Ok(Done { reply, frames })
+    Ok(Done { reply, round, put_down })
 }
 
 #[cfg(test)]
@@ -156,7 +188,7 @@ mod tests {
     fn a_quiet_topic_lets_go_of_what_is_too_old() {
         let (sql, random) = (Sqlite::open(), Seeded::new(3));
         prepare(&sql, &random, UnixMillis(0)).unwrap();
-        let retention = Retention { age: Ttl(1_000), brief: Ttl(500), count: 100 };
+        let retention = Retention { age: Ttl(1_000), brief: Ttl(1_000), count: 100 };
         let topic = Topic::Patient("p".into());
         let deliver = |seq: u64, now: u64| {
             let event = Event { id: seq.to_string(), kind: "x".into(), at: UnixMillis(now), data: "1".into() };

@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
-use worker::{Delay, Request, Response, console_error};
+use worker::{Delay, console_error};
 
 use super::boundary::{Asked, Keeper, Outcome};
 use crate::error::{Error, Result};
@@ -76,18 +76,7 @@ pub fn question<Q: DeserializeOwned>(message: &[u8]) -> Result<Q> {
     decode(message)
 }
 
-/// The same where the message is still under way.
-pub async fn question_of<Q: DeserializeOwned>(request: &mut Request) -> Result<Q> {
-    let bytes = request.bytes().await.map_err(|error| super::platform_fault("a message broke off", error))?;
-    decode(&bytes)
-}
-
 /// Writes an object's answer.
 pub fn answer<A: Serialize>(answer: &Result<A>) -> Vec<u8> {
     encode(answer).or_else(|error| encode(&Err::<(), _>(error))).unwrap_or_default()
-}
-
-/// The same as a reply.
-pub fn reply<A: Serialize>(answer: &Result<A>) -> worker::Result<Response> {
-    Response::from_bytes(self::answer(answer))
 }

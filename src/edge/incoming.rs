@@ -1,10 +1,11 @@
 //! A request from outside as the crate's [`Incoming`].
 //!
-//! Invariant: a body is never held beyond its limit: it is counted as it comes.
+//! Invariant: a body is never held beyond its limit: it is counted as it comes, or is as long as it was announced.
 
 use futures_util::StreamExt;
-use worker::Request;
-use worker::web_sys;
+use wasm_bindgen_futures::JsFuture;
+use worker::js_sys::Uint8Array;
+use worker::{Request, web_sys};
 
 use crate::error::{Error, Kind, Result};
 use crate::http::Incoming;
@@ -81,6 +82,11 @@ impl Incoming for EdgeRequest {
             return Err(too_large());
         }
         let broken = || Error::invalid("body", "the body broke off");
+        if announced.is_some() {
+            // It is no longer than announced: what follows is another request, or an error of the protocol.
+            let whole = JsFuture::from(self.request.array_buffer().map_err(|_| broken())?).await;
+            return whole.map(|body| Uint8Array::new(&body).to_vec()).map_err(|_| broken());
+        }
         // A request without a body has no stream.
         let Ok(mut stream) = Request::from(Clone::clone(&self.request)).stream() else { return Ok(Vec::new()) };
         let mut body = Vec::new();

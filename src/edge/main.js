@@ -136,6 +136,19 @@ const guarded = (Inner) =>
     }
   };
 
+/** An object that is asked by messages and has sockets. */
+const followed = (Inner) => {
+  const { handle } = Inner.prototype;
+  return class extends guarded(Inner) {
+    async fetch(request) {
+      if (request.method !== "POST") return super.fetch(request);
+      const message = new Uint8Array(await request.arrayBuffer());
+      const answer = call(() => handle.call(this.inner, message));
+      return new Response(answer instanceof Promise ? await within(OBJECT_MS, answer) : answer);
+    }
+  };
+};
+
 export const Clinic = asked(bundle.Clinic);
 export const Shard = asked(bundle.Shard);
-export const Topic = guarded(bundle.Topic);
+export const Topic = followed(bundle.Topic);

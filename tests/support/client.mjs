@@ -62,11 +62,12 @@ export const heartRate = (id, value) => ({
 
 /**
  * Follows a channel over WebSocket in a process of its own: { frames, events, until(test), kill() }. `frames` are all that
- * came, `events` those of the events among them. It ends with the test `t` at the latest.
+ * came, `events` those of the events among them. It acknowledges after `every` events. It ends with the test `t` at the
+ * latest.
  */
-export function follow(t, url, token, topic, after) {
+export function follow(t, url, token, topic, after, every = Infinity) {
   const script = fileURLToPath(new URL("follow.mjs", import.meta.url));
-  const child = spawn(node, [script, url, token, topic, after ?? ""], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(node, [script, url, token, topic, after ?? "", every], { stdio: ["pipe", "pipe", "inherit"] });
   const closed = new Promise((resolve) => child.once("close", resolve));
   t.after(() => child.kill("SIGKILL"));
   const frames = [];

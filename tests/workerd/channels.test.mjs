@@ -97,3 +97,37 @@ test("a long poll answers at once with what there is, else with what comes, else
   await assert.rejects(left);
   await poll("its socket to be gone", async () => (await sockets("patient/p")) === 0, { within: 90_000 });
 });
+
+test("a listener that acknowledges nothing is sent away with its cursor when its window is used up, and misses nothing", async (t) => {
+  const { admin, sockets } = await ready(t);
+  const window = 1_024;
+  const silent = follow(t, admin.url, admin.token, "patient/p");
+  const good = follow(t, admin.url, admin.token, "patient/p", undefined, 256);
+  for (const listener of [silent, good]) await listener.until((self) => self.frames.length > 0, "hello");
+  const numbers = (from, to) => Array.from({ length: to - from }, (_, index) => from + index);
+  const publish = async (from, to) => {
+    const queue = numbers(from, to);
+    const send = async () => {
+      for (let data; (data = queue.shift()) !== undefined; ) {
+        assert.equal((await admin.post("/channels/patient/p", { kind: "notice", data })).status, 201);
+      }
+    };
+    await Promise.all([send(), send(), send(), send()]);
+  };
+  await publish(0, window + 100);
+  const closed = ({ frames }) => frames.find((frame) => frame.type === "closed");
+  await silent.until(closed, "the end");
+  assert.equal(closed(silent).code, 4002);
+  assert.deepEqual(silent.frames.at(-2), { type: "bye", code: 4002, resume: true });
+  // So many that the window holds, and the round in which it was found to be used up is not sent.
+  assert.ok(silent.events.length >= window && silent.events.length <= window + 1, `${silent.events.length}`);
+  await poll("its socket to be gone", async () => (await sockets("patient/p")) === 1);
+  const back = follow(t, admin.url, admin.token, "patient/p", silent.cursor);
+  await back.until((self) => silent.events.length + self.events.length >= window + 100, "the rest");
+  await good.until((self) => self.events.length >= window + 100, "everything");
+  const offsets = (listener) => listener.map((event) => Number(event.cursor.split(":")[1]));
+  const all = numbers(1, window + 101);
+  assert.deepEqual(offsets([...silent.events, ...back.events]), all);
+  assert.deepEqual(offsets(good.events), all);
+  assert.ok(good.frames.every((frame) => ["hello", "events"].includes(frame.type)));
+});

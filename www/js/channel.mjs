@@ -2,6 +2,9 @@
 import { ApiError, api } from "./api.mjs";
 import { initial, step } from "./recovery.mjs";
 
+/** The server is told after so many events: well before its window of 1,024 is used up. */
+const ACKNOWLEDGED_AFTER = 256;
+
 const socketUrl = (topic, after) => {
   const url = new URL(`/channels/${topic}`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -20,6 +23,7 @@ const socketUrl = (topic, after) => {
 export function follow(topic, { paths, onEvents, onState, reread, signal }) {
   let state = initial(paths);
   let socket;
+  let unacknowledged = 0;
   const timers = new Map();
 
   const dispatch = (event) => {
@@ -56,7 +60,13 @@ export function follow(topic, { paths, onEvents, onState, reread, signal }) {
       timers.set(name, setTimeout(() => dispatch({ type: "timer", name }), ms));
     },
     cancel: ({ name }) => cancel(name),
-    deliver: ({ events }) => onEvents(events),
+    deliver({ events }) {
+      onEvents(events);
+      unacknowledged += events.length;
+      if (unacknowledged < ACKNOWLEDGED_AFTER || socket?.opened.readyState !== WebSocket.OPEN) return;
+      unacknowledged = 0;
+      socket.opened.send(JSON.stringify({ type: "ack", cursor: events.at(-1).cursor }));
+    },
     reread({ id, paths, history }) {
       reread({ paths, history }).then(
         ({ complete, cursor }) => dispatch({ type: "rereadDone", id, complete, cursor }),

@@ -174,8 +174,17 @@ impl Model {
             let moved: Vec<(u64, usize)> = self.kept.iter().map(|(offset, serial)| (*offset, *serial)).collect();
             self.places.extend(moved.into_iter().map(|(offset, serial)| ((after.epoch.clone(), offset), serial)));
         }
-        self.learn(&done.frames, &after)?;
-        if done.frames.is_empty() {
+        let (open, close) = frame::AROUND_EVENTS;
+        let frames: Vec<String> = done
+            .round
+            .into_iter()
+            .flat_map(|round| {
+                let events = (!round.events.is_empty()).then(|| [open, &round.events, close].concat());
+                round.announcement.into_iter().chain(events)
+            })
+            .collect();
+        self.learn(&frames, &after)?;
+        if frames.is_empty() {
             return Ok(done.reply);
         }
         let (mutant, steps, sent) = (self.mutant, self.steps, &mut self.sent);
@@ -185,7 +194,7 @@ impl Model {
                 continue;
             }
             if sent.has_room(connection.acknowledged, before.newest) {
-                connection.inbox.extend(done.frames.iter().map(|text| (steps, text.clone())));
+                connection.inbox.extend(frames.iter().map(|text| (steps, text.clone())));
             } else {
                 slow += 1;
                 if mutant != Mutant::DropsFramesForSlowReaders {
@@ -194,7 +203,7 @@ impl Model {
                 }
             }
         }
-        sent.round(after.newest, done.frames.iter().map(String::len).sum());
+        sent.round(after.newest, frames.iter().map(String::len).sum());
         *self.counts.entry("windows used up").or_default() += slow;
         Ok(done.reply)
     }

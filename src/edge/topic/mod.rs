@@ -4,24 +4,32 @@
 //! between, so that nothing falls between the two.
 
 mod bell;
+mod readers;
 mod sockets;
 
 use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use wasm_bindgen_futures::future_to_promise;
+use worker::js_sys::Uint8Array;
 use worker::{
     DurableObject, Env, Headers, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
     console_error, durable_object,
 };
 
 use self::bell::Bell;
-use self::sockets::Listener;
+use self::readers::Readers;
+use self::sockets::Attached;
 use super::alarm::Alarm;
 use super::platform::Edge;
 use super::sql::ObjectSql;
 use super::{SUBSCRIPTION, call, decode_subscription, settings};
-use crate::channel::frame::SUBPROTOCOL;
+use crate::channel::frame::{self, SUBPROTOCOL};
 use crate::channel::replay::{Met, replay};
-use crate::channel::{TopicReply, TopicRequest, object};
+use crate::channel::{TopicReply, TopicRequest, log, object};
 use crate::config::Retention;
 use crate::error::Error;
 use crate::http::Subscription;
@@ -36,6 +44,10 @@ const CATCH_UP: Ttl = Ttl::from_secs(3);
 /// A topic.
 #[durable_object]
 pub struct Topic {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
     state: State,
     sql: ObjectSql,
     edge: Edge,
@@ -43,9 +55,10 @@ pub struct Topic {
     alarm: Alarm,
     /// Rung when something was appended.
     bell: Bell,
+    readers: Readers,
 }
 
-impl Topic {
+impl Inner {
     fn prepare(&self) -> crate::error::Result<()> {
         if !self.prepared.get() {
             object::prepare(&self.sql, &self.edge, self.edge.now())?;
@@ -67,9 +80,11 @@ impl Topic {
         loop {
             let now = self.edge.now();
             let done = object::handle(&self.sql, &self.edge, now, self.retention()?, request)?;
-            if !done.frames.is_empty() {
-                sockets::send_all(&self.state, done.frames);
+            if let Some(round) = &done.round {
+                self.readers.round(&self.state, round)?;
                 self.bell.ring();
+            }
+            if done.put_down {
                 self.alarm.keep(&self.state, &self.sql).await?;
             }
             if done.reply != TopicReply::Behind || now >= until {
@@ -99,16 +114,22 @@ impl Topic {
         let mut accepted = false;
         loop {
             let now = self.edge.now();
+            self.readers.flush(&self.state);
             let mut send = |frame| {
                 // Not before there is something to say: what is accepted is sent whatever comes.
                 if !std::mem::replace(&mut accepted, true) {
-                    sockets::accept(&self.state, socket, &Listener { user: subscription.user.clone() })?;
+                    let acknowledged = log::extent(&self.sql)?.newest;
+                    self.readers.enter(&self.state, socket, acknowledged);
+                    let attached = Attached { user: subscription.user.clone(), acknowledged };
+                    sockets::accept(&self.state, socket, &attached)?;
                 }
                 sockets::send(socket, frame)
             };
-            match replay(&self.sql, &subscription.topic, subscription.after.as_ref(), &mut send)? {
+            let met = replay(&self.sql, &subscription.topic, subscription.after.as_ref(), &mut send);
+            match met.inspect_err(|_| self.readers.leave(&self.state, socket))? {
                 Met::Joined => break,
                 Met::Closed(why) => {
+                    self.readers.leave(&self.state, socket);
                     sockets::close(socket, why)?;
                     break;
                 }
@@ -127,51 +148,78 @@ impl Topic {
     }
 }
 
+#[wasm_bindgen]
+impl Topic {
+    /// Answers a message: at once, or by a promise where it has to wait for something.
+    pub fn handle(&self, message: &[u8]) -> JsValue {
+        let inner = Rc::clone(&self.inner);
+        let asked = call::question::<TopicRequest>(message);
+        let mut answered: Pin<Box<dyn Future<Output = Vec<u8>>>> = Box::pin(async move {
+            match asked {
+                Ok(request) => call::answer(&inner.handle(&request).await),
+                Err(error) => call::answer(&Err::<TopicReply, _>(error)),
+            }
+        });
+        let written = |answer: Vec<u8>| JsValue::from(Uint8Array::from(answer.as_slice()));
+        match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => written(answer),
+            Poll::Pending => future_to_promise(async move { Ok(written(answered.await)) }).into(),
+        }
+    }
+}
+
 impl DurableObject for Topic {
     fn new(state: State, env: Env) -> Self {
-        Topic {
+        let inner = Inner {
             sql: ObjectSql::of(&state),
             edge: Edge::of_object(env),
             state,
             prepared: Cell::new(false),
             alarm: Alarm::default(),
             bell: Bell::default(),
-        }
+            readers: Readers::default(),
+        };
+        Topic { inner: Rc::new(inner) }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        if let Some(text) = request.headers().get(SUBSCRIPTION)? {
-            let offered = request.headers().has("sec-websocket-protocol")?;
-            let subscribed = match decode_subscription(&text) {
-                Ok(subscription) => self.subscribe(&subscription, offered).await,
-                Err(error) => Err(error),
-            };
-            return subscribed.map_err(|error| worker::Error::RustError(error.to_string()));
-        }
-        let answer = match call::question_of(&mut request).await {
-            Ok(request) => self.handle(&request).await,
+    /// Takes a listener: everything else is asked by messages.
+    async fn fetch(&self, request: Request) -> Result<Response> {
+        let text = request.headers().get(SUBSCRIPTION)?.unwrap_or_default();
+        let offered = request.headers().has("sec-websocket-protocol")?;
+        let subscribed = match decode_subscription(&text) {
+            Ok(subscription) => self.inner.subscribe(&subscription, offered).await,
             Err(error) => Err(error),
         };
-        call::reply(&answer)
+        subscribed.map_err(|error| worker::Error::RustError(error.to_string()))
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.wake().await.map_err(|error| worker::Error::RustError(error.to_string()))?;
+        self.inner.wake().await.map_err(|error| worker::Error::RustError(error.to_string()))?;
         Response::empty()
     }
 
-    async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
-        // Acknowledgements are the only frames of a client; nothing depends on them yet.
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        // Acknowledgements are the only frames of a client. One of another epoch says nothing about this one.
+        let WebSocketIncomingMessage::String(text) = message else { return Ok(()) };
+        let Some(cursor) = frame::acknowledged(&text) else { return Ok(()) };
+        let failed = |error: Error| worker::Error::RustError(error.to_string());
+        self.inner.prepare().map_err(failed)?;
+        let extent = log::extent(&self.inner.sql).map_err(failed)?;
+        if cursor.epoch == extent.epoch && cursor.offset <= extent.newest {
+            self.inner.readers.acknowledge(&self.inner.state, &socket, cursor.offset).map_err(failed)?;
+        }
         Ok(())
     }
 
     async fn websocket_close(&self, socket: WebSocket, code: usize, _reason: String, _clean: bool) -> Result<()> {
         // The closing handshake is answered; 1005 and 1006 say that no code came and may not be sent (RFC 6455).
+        self.inner.readers.leave(&self.inner.state, &socket);
         let code = u16::try_from(code).ok().filter(|code| !(1_004..=1_006).contains(code));
         socket.close(code, Some(""))
     }
 
-    async fn websocket_error(&self, _socket: WebSocket, error: worker::Error) -> Result<()> {
+    async fn websocket_error(&self, socket: WebSocket, error: worker::Error) -> Result<()> {
+        self.inner.readers.leave(&self.inner.state, &socket);
         console_error!("a socket broke: {error}");
         Ok(())
     }
