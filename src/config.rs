@@ -4,12 +4,15 @@
 //! in one sentence each, all of them at once, and the Worker serves nothing until they are mended. A [`Problem`] names a
 //! setting and never shows the value of a secret.
 
+use std::rc::Rc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::time::Ttl;
 
 pub mod alerts;
+pub mod cache;
 pub mod stores;
 
 /// The settings of one deployment.
@@ -25,8 +28,8 @@ pub struct Config {
     pub session_idle: Ttl,
     /// A session ends this long after sign-in, whatever happens.
     pub session_absolute: Ttl,
-    /// The longest time a cached view is used; a write ends it earlier.
-    pub cache_ttl: Ttl,
+    /// How patients' views are cached.
+    pub cache: Rc<cache::Cache>,
     /// The events of a topic are kept this long.
     pub retention: Retention,
     /// How alerts are pushed and escalated.
@@ -113,7 +116,7 @@ impl Config {
                 "SESSION_IDLE_MINUTES is longer than SESSION_ABSOLUTE_MINUTES, so it could never take effect",
             );
         }
-        let cache = read.number("CACHE_TTL_SECONDS", 3_600, 1, 24 * 3_600);
+        let cache = Rc::new(read.cache(&session_key));
         let hours = read.number("EVENT_RETENTION_HOURS", 24, 1, 24 * 90);
         let brief = read.number("TELEMETRY_RETENTION_MINUTES", 60, 1, 24 * 60 * 90);
         let count = read.number("EVENT_RETENTION_COUNT", 100_000, 100, 10_000_000);
@@ -124,7 +127,7 @@ impl Config {
             setup_token,
             session_idle: Ttl::from_mins(idle),
             session_absolute: Ttl::from_mins(absolute),
-            cache_ttl: Ttl::from_secs(cache),
+            cache,
             retention: Retention {
                 age: Ttl::from_mins(hours.saturating_mul(60)),
                 brief: Ttl::from_mins(brief.min(hours.saturating_mul(60))),
@@ -152,7 +155,7 @@ mod tests {
         let config = read(&[("SESSION_KEY", KEY)]).ok().unwrap();
         assert_eq!(config.session_idle, Ttl::from_mins(15));
         assert_eq!(config.session_absolute, Ttl::from_mins(720));
-        assert_eq!(config.cache_ttl, Ttl::from_secs(3_600));
+        assert_eq!(config.cache.ttl, Ttl::from_secs(3_600));
         assert_eq!(
             config.retention,
             Retention { age: Ttl::from_mins(24 * 60), brief: Ttl::from_mins(60), count: 100_000 }

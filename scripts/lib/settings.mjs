@@ -14,7 +14,7 @@ export const newSecrets = () => ({
 });
 
 /** Settings that wrangler.toml cannot list, because they are secret or have no default: from the environment or .dev.vars. */
-export const unlisted = ["REDIS_URL", "REDIS_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"];
+export const unlisted = ["CACHE_KEYS", "REDIS_URL", "REDIS_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"];
 
 /** The lines NAME=value or NAME="value" of a file such as .dev.vars; an empty object if there is no such file. */
 export function readVars(file) {

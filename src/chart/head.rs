@@ -1,8 +1,11 @@
 //! A patient's head: the little that is asked for at every read, kept beside the records.
 //!
-//! Invariant: the generation is a random value, changed by every write in the patient's compartment and never used twice.
-//! The wards are those that the patient's stays lead to at this instant.
+//! Invariant: generations are random values, never used twice. A patient's is changed by every write in their compartment,
+//! the shared one by every write to a type that patients share, and all of them at once by the clinic's epoch. The wards are
+//! those that the patient's stays lead to at this instant.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Owner;
@@ -13,42 +16,84 @@ use crate::time::Entropy;
 /// The head of a patient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// Changed by every write in the compartment.
+    /// Changed by every write in the compartment, and by a new epoch.
     pub generation: String,
+    /// Changed by every write to a type that patients share.
+    pub shared: String,
+    /// What the keys of the patient's cached views are derived from.
+    pub salt: String,
     /// The patient, and the wards they are in.
     pub owner: Owner,
 }
 
-/// Makes the table where it is not there yet.
+/// 128 random bits as text: a generation, a salt or an epoch.
+pub fn random(entropy: &impl Entropy) -> String {
+    let mut bytes = [0_u8; 16];
+    entropy.fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
-    sql.exec(
-        "CREATE TABLE IF NOT EXISTS heads (patient TEXT PRIMARY KEY, generation TEXT NOT NULL, wards TEXT NOT NULL) \
-         WITHOUT ROWID",
-        &[],
-    )?;
+    for statement in [
+        "CREATE TABLE IF NOT EXISTS heads (patient TEXT PRIMARY KEY, generation TEXT NOT NULL, salt TEXT NOT NULL, \
+         wards TEXT NOT NULL) WITHOUT ROWID",
+        // What concerns all heads: `epoch` and `shared`; the empty text until it is first changed.
+        "CREATE TABLE IF NOT EXISTS all_heads (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "INSERT INTO all_heads (name, value) VALUES ('epoch', ''), ('shared', '') ON CONFLICT DO NOTHING",
+    ] {
+        sql.exec(statement, &[])?;
+    }
     Ok(())
 }
 
 fn head(mut row: Row) -> Result<Head> {
-    let (patient, generation, wards) = (row.text()?, row.text()?, row.text()?);
+    let (patient, generation, salt, wards) = (row.text()?, row.text()?, row.text()?, row.text()?);
+    let (epoch, shared) = (row.text()?, row.text()?);
     let wards = serde_json::from_str(&wards).map_err(|_| Error::internal("a head's wards are not a list"))?;
-    Ok(Head { generation, owner: Owner { patient, wards } })
+    Ok(Head { generation: [epoch, generation].concat(), shared, salt, owner: Owner { patient, wards } })
 }
 
 /// The head of `patient`; `None` where there never was such a patient.
 pub fn get(sql: &impl Sql, patient: &str) -> Result<Option<Head>> {
-    sql.first("SELECT patient, generation, wards FROM heads WHERE patient = ?1", &[patient.into()])?
-        .map(head)
-        .transpose()
+    sql.first(
+        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value FROM heads h \
+         JOIN all_heads e ON e.name = 'epoch' JOIN all_heads s ON s.name = 'shared' WHERE h.patient = ?1",
+        &[patient.into()],
+    )?
+    .map(head)
+    .transpose()
 }
 
 /// Changes the generation of `patient`, making the head where there is none. Call it inside the transaction of the write.
 pub fn raise(sql: &impl Sql, entropy: &impl Entropy, patient: &str) -> Result<()> {
     sql.exec(
-        "INSERT INTO heads (patient, generation, wards) VALUES (?1, ?2, '[]') \
+        "INSERT INTO heads (patient, generation, salt, wards) VALUES (?1, ?2, ?3, '[]') \
          ON CONFLICT (patient) DO UPDATE SET generation = excluded.generation",
-        &[patient.into(), entropy.uuid().into()],
+        &[patient.into(), random(entropy).into(), random(entropy).into()],
     )?;
+    Ok(())
+}
+
+/// Changes the shared generation. Call it inside the transaction of the write to a type that patients share.
+pub fn raise_shared(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
+    set(sql, "shared", random(entropy))
+}
+
+/// Begins a new epoch: no view that was cached before is used again. Call it inside a transaction.
+pub fn begin_epoch(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
+    set(sql, "epoch", random(entropy))
+}
+
+fn set(sql: &impl Sql, name: &str, value: String) -> Result<()> {
+    sql.exec("UPDATE all_heads SET value = ?2 WHERE name = ?1", &[name.into(), value.into()])?;
+    Ok(())
+}
+
+/// Forgets what the keys of the patient's cached views were derived from: nobody can read those views any more. Call it
+/// inside the transaction that deletes the Patient.
+pub fn forget(sql: &impl Sql, entropy: &impl Entropy, patient: &str) -> Result<()> {
+    sql.exec("UPDATE heads SET salt = ?2 WHERE patient = ?1", &[patient.into(), random(entropy).into()])?;
     Ok(())
 }
 

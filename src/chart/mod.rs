@@ -4,9 +4,9 @@
 //! write in the patient's compartment changes the head in the transaction that writes the record. So a read is never older
 //! than the last acknowledged write.
 
+pub mod cache;
 pub mod fences;
 pub mod head;
-pub mod read;
 pub mod records;
 mod records_sql;
 pub mod results;

@@ -258,15 +258,13 @@ pub struct Record {
     pub body: Option<String>,
 }
 
-/// A record that was read, with what the cache needs to know of it.
+/// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The record.
     pub record: Record,
     /// The patients in whose compartments it is.
     pub owners: Vec<Owner>,
-    /// For a Patient: the generation of its head at the instant of the read.
-    pub generation: Option<String>,
 }
 
 /// A record among those of other types.

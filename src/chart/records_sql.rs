@@ -16,7 +16,7 @@ use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
 use crate::channel::{EventKind, Topic};
 use crate::error::{Error, Result};
-use crate::fhir::{Identifier, ResourceType};
+use crate::fhir::{Identifier, ResourceType, is_shared};
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 
@@ -116,11 +116,7 @@ fn read(sql: &impl Sql, scope: &Scope, kind: ResourceType, id: &str, version: Op
             earlier
         }
     };
-    let generation = match kind {
-        ResourceType::Patient => head::get(sql, id)?.map(|head| head.generation),
-        _ => None,
-    };
-    Ok(Answer::Found(Found { record, owners, generation }))
+    Ok(Answer::Found(Found { record, owners }))
 }
 
 fn history(
@@ -328,6 +324,12 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
     let touched: Vec<String> = old.iter().chain(new).cloned().collect::<BTreeSet<_>>().into_iter().collect();
     for patient in &touched {
         head::raise(sql, entropy, patient)?;
+    }
+    if is_shared(change.kind) {
+        head::raise_shared(sql, entropy)?;
+    }
+    if change.kind == ResourceType::Patient && body.is_none() {
+        head::forget(sql, entropy, id)?;
     }
     let place = match &change.write {
         Write::Put { place, .. } => place.as_ref(),

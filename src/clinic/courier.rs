@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::session;
 use crate::session::roster;
 use crate::store::Store;
-use crate::store::bytes::Bytes;
 use crate::store::sql::Sql;
 use crate::time::{Clock, Ttl, UnixMillis};
 
@@ -26,21 +25,17 @@ const AT_ONCE: u64 = 32;
 /// Standings that are brought in one run.
 const STANDINGS: u64 = 64;
 
-/// What is outside the clinic's object: where the courier goes, and whoever asks for a session, a lease or a view. What
+/// What is outside the clinic's object: where the courier goes, and whoever asks for a session or a lease. What
 /// keeps each of these is a setting; they may be one and the same store or not.
 pub trait Outside: Clock {
     /// What keeps sessions and standings.
     type Sessions: Store;
     /// What keeps leases and fences.
     type Leases: Store;
-    /// What keeps cached views.
-    type Cache: Bytes;
     /// What keeps sessions and standings.
     fn sessions(&self) -> &Self::Sessions;
     /// What keeps leases and fences.
     fn leases(&self) -> &Self::Leases;
-    /// What keeps cached views.
-    fn cache(&self) -> &Self::Cache;
     /// Asks a topic's object.
     fn topic(&self, topic: &Topic, request: TopicRequest) -> impl Future<Output = Result<TopicReply>>;
 }

@@ -7,6 +7,7 @@
 pub mod care;
 pub mod courier;
 
+use std::cell::RefCell;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,9 @@ use crate::access::Scope;
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::channel::outbox;
 use crate::chart;
-use crate::chart::head::{self, Head};
+use crate::chart::cache::fills::Fills;
+use crate::chart::cache::{self, Fill, Filling, Looked, Source, Whose};
+use crate::chart::head::Head;
 use crate::chart::records::{Answer, Batch, Committed, Query};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing};
@@ -38,10 +41,21 @@ pub enum ClinicRequest {
     },
     /// Writes records.
     Commit(Batch),
-    /// The head of a patient.
-    Head {
-        /// The Patient's id.
-        patient: String,
+    /// The heads of whoever a view is about.
+    Look {
+        /// Whose.
+        whose: Whose,
+        /// Whether the version of the record is wanted.
+        version: bool,
+    },
+    /// Reads records to be kept as a view, unless another does.
+    Fill(Fill),
+    /// The token of a fill comes back.
+    Filled {
+        /// The view's name in the cache.
+        view: String,
+        /// The token.
+        token: u64,
     },
     /// What a sign-in is judged by.
     Credential {
@@ -124,7 +138,9 @@ impl ClinicRequest {
     pub fn is_change(&self) -> bool {
         match self {
             ClinicRequest::Query { .. }
-            | ClinicRequest::Head { .. }
+            | ClinicRequest::Look { .. }
+            | ClinicRequest::Fill(_)
+            | ClinicRequest::Filled { .. }
             | ClinicRequest::Credential { .. }
             | ClinicRequest::Account { .. }
             | ClinicRequest::Accounts { .. } => false,
@@ -141,8 +157,10 @@ pub enum ClinicReply {
     Answer(Answer),
     /// Of a commit.
     Committed(Committed),
-    /// Of a head.
-    Head(Option<Head>),
+    /// Of heads.
+    Looked(Looked),
+    /// Of a fill.
+    Filling(Filling),
     /// Of a credential.
     Credential(Option<Credential>),
     /// Of a sign-in: whether it counts.
@@ -178,9 +196,16 @@ pub fn wake(sql: &impl Sql, watch: &Watch, now: UnixMillis, what: &str) -> Resul
     }
 }
 
+/// What the clinic's object has in memory and can lose without harm.
+#[derive(Debug, Default)]
+pub struct Desk {
+    fills: RefCell<Fills>,
+}
+
 /// Answers `request` at `now`.
 pub fn handle(
     sql: &impl Sql,
+    desk: &Desk,
     entropy: &impl Entropy,
     watch: &Watch,
     now: UnixMillis,
@@ -199,7 +224,14 @@ pub fn handle(
             });
             committed.map(ClinicReply::Committed)
         }
-        ClinicRequest::Head { patient } => head::get(sql, patient).map(ClinicReply::Head),
+        ClinicRequest::Look { whose, version } => cache::look(sql, whose, *version).map(ClinicReply::Looked),
+        ClinicRequest::Fill(fill) => {
+            cache::fill(sql, &mut desk.fills.borrow_mut(), now, fill).map(ClinicReply::Filling)
+        }
+        ClinicRequest::Filled { view, token } => {
+            desk.fills.borrow_mut().end(view, *token);
+            Ok(ClinicReply::Done)
+        }
         ClinicRequest::Credential { username } => roster::credential(sql, username).map(ClinicReply::Credential),
         ClinicRequest::SignedIn { account, actor } => sql.transaction(|| {
             let counts = roster::succeeded(sql, account, now)?;
@@ -272,10 +304,10 @@ pub trait Clinic {
 
     /// The head of `patient`.
     fn head(&self, patient: &str) -> impl Future<Output = Result<Option<Head>>> {
-        let asked = self.ask(ClinicRequest::Head { patient: patient.to_owned() });
+        let asked = self.ask(ClinicRequest::Look { whose: Whose::Patient(patient.to_owned()), version: false });
         async {
             match asked.await? {
-                ClinicReply::Head(head) => Ok(head),
+                ClinicReply::Looked(looked) => Ok(looked.heads.into_iter().next()),
                 _ => Err(mismatch()),
             }
         }
@@ -324,6 +356,31 @@ pub trait Clinic {
                 _ => Err(mismatch()),
             }
         }
+    }
+}
+
+/// The clinic's object holds heads and records alike.
+impl<C: Clinic> Source for C {
+    async fn look(&self, whose: &Whose, version: bool) -> Result<Looked> {
+        match self.ask(ClinicRequest::Look { whose: whose.clone(), version }).await? {
+            ClinicReply::Looked(looked) => Ok(looked),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn fill(&self, fill: Fill) -> Result<Filling> {
+        match self.ask(ClinicRequest::Fill(fill)).await? {
+            ClinicReply::Filling(filling) => Ok(filling),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn filled(&self, view: &str, token: u64) -> Result<()> {
+        self.ask(ClinicRequest::Filled { view: view.to_owned(), token }).await.map(|_| ())
+    }
+
+    async fn direct(&self, scope: Scope, query: Query) -> Result<Answer> {
+        self.query(scope, query).await
     }
 }
 

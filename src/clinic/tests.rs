@@ -2,6 +2,7 @@ use super::courier::Courier;
 use super::*;
 use crate::access::{Action, Principal, Role, decide};
 use crate::channel::{Topic, history};
+use crate::chart::head;
 use crate::chart::records::{Guard, Refusal, Write};
 use crate::fhir::search::{Search, parse};
 use crate::fhir::{Resource, ResourceType};
@@ -10,7 +11,7 @@ use crate::time::Clock;
 
 impl Local {
     fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
-        handle(&self.sql, &self.entropy, &self.watch, self.clock.now(), &request)
+        handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.clock.now(), &request)
     }
 
     fn commit(&self, who: &Principal, changes: Vec<chart::records::Change>) -> Committed {

@@ -40,6 +40,25 @@ export function ask(env, binding, name, message, ms, settle, ticket) {
   }
 }
 
+/** Seals or opens `data` by AES-256-GCM and calls `settle(ticket, answer)`: a Uint8Array, or a text where it failed. */
+export function cipher(seal, key, nonce, bound, data, settle, ticket) {
+  const use = seal ? "encrypt" : "decrypt";
+  const algorithm = { name: "AES-GCM", iv: nonce.slice(), additionalData: bound.slice() };
+  const copy = data.slice();
+  crypto.subtle
+    .importKey("raw", key.slice(), "AES-GCM", false, [use])
+    .then((imported) => crypto.subtle[use](algorithm, imported, copy))
+    .then(
+      (answer) => settle(ticket, new Uint8Array(answer)),
+      (error) => settle(ticket, `${error}`),
+    );
+}
+
+/** Calls `settle(ticket)` after `ms`. */
+export function pause(ms, settle, ticket) {
+  setTimeout(settle, ms, ticket, undefined);
+}
+
 /** A reply: `head` is its headers, a line for each name and one for its value; the body is copied. */
 export function reply(status, head, body) {
   const lines = head.split("\n");

@@ -25,6 +25,18 @@ extern "C" {
         ticket: u32,
     );
 
+    fn cipher(
+        seal: bool,
+        key: &[u8],
+        nonce: &[u8],
+        bound: &[u8],
+        data: &[u8],
+        settle: &Closure<dyn Fn(u32, JsValue)>,
+        ticket: u32,
+    );
+
+    fn pause(milliseconds: u32, settle: &Closure<dyn Fn(u32, JsValue)>, ticket: u32);
+
     /// A reply; `head` has a line for the name of each header and one for its value.
     pub fn reply(status: u16, head: &str, body: Option<&[u8]>) -> JsValue;
 }
@@ -85,17 +97,32 @@ pub enum Outcome {
 pub struct Asked(u32);
 
 impl Asked {
-    /// Asks the object `name` of `binding`.
-    pub fn new(env: &JsValue, binding: &str, name: &str, message: &[u8], keeper: Keeper) -> Asked {
+    /// Begins what `begin` begins; the request of this number, if any, sees to its end.
+    fn begin(request: u32, begin: impl FnOnce(&Closure<dyn Fn(u32, JsValue)>, u32)) -> Asked {
         let ticket = LAST.get().wrapping_add(1);
         LAST.set(ticket);
+        CALLS.with_borrow_mut(|calls| calls.insert(ticket, Call::Waiting(request, None)));
+        SETTLE.with(|settle| begin(settle, ticket));
+        Asked(ticket)
+    }
+
+    /// Asks the object `name` of `binding`.
+    pub fn object(env: &JsValue, binding: &str, name: &str, message: &[u8], keeper: Keeper) -> Asked {
         let (request, milliseconds) = match keeper {
             Keeper::Request(request) => (request, 0),
             Keeper::Timer(after) => (0, u32::try_from(after.as_millis()).unwrap_or(u32::MAX)),
         };
-        CALLS.with_borrow_mut(|calls| calls.insert(ticket, Call::Waiting(request, None)));
-        SETTLE.with(|settle| ask(env, binding, name, message, milliseconds, settle, ticket));
-        Asked(ticket)
+        Asked::begin(request, |settle, ticket| ask(env, binding, name, message, milliseconds, settle, ticket))
+    }
+
+    /// Seals `data` by AES-256-GCM, or opens it.
+    pub fn cipher(seal: bool, key: &[u8; 32], nonce: &[u8; 12], bound: &[u8], data: &[u8]) -> Asked {
+        Asked::begin(0, |settle, ticket| cipher(seal, key, nonce, bound, data, settle, ticket))
+    }
+
+    /// Waits so many milliseconds, and is then late.
+    pub fn pause(milliseconds: u32) -> Asked {
+        Asked::begin(0, |settle, ticket| pause(milliseconds, settle, ticket))
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn ask<Q: Serialize, A: DeserializeOwned>(
     request: &Q,
     is_change: bool,
 ) -> Result<A> {
-    match Asked::new(env, binding, name, &encode(request)?, keeper).await {
+    match Asked::object(env, binding, name, &encode(request)?, keeper).await {
         Outcome::Answer(bytes) => decode::<Result<A>>(&bytes)?,
         Outcome::Failed(error) => {
             console_error!("an object failed: {error}");

@@ -18,7 +18,7 @@ use super::platform::Edge;
 use super::settings;
 use super::sql::ObjectSql;
 use crate::clinic::courier::{self, Courier};
-use crate::clinic::{self, ClinicReply, ClinicRequest};
+use crate::clinic::{self, ClinicReply, ClinicRequest, Desk};
 use crate::config::alerts::Rules;
 use crate::error::Result;
 use crate::store::agenda;
@@ -43,6 +43,7 @@ struct Inner {
     sql: ObjectSql,
     edge: Edge,
     courier: Courier,
+    desk: Desk,
     watch: Watch,
     prepared: Cell<bool>,
     alarm: Alarm,
@@ -68,7 +69,7 @@ impl Inner {
 
     fn answer(&self, asked: &ClinicRequest) -> Result<ClinicReply> {
         self.prepare()?;
-        clinic::handle(&self.sql, &self.edge, &self.watch, self.edge.now(), asked)
+        clinic::handle(&self.sql, &self.desk, &self.edge, &self.watch, self.edge.now(), asked)
     }
 
     /// Answers what may leave something to bring, and brings it once the answer is on its way.
@@ -149,6 +150,7 @@ impl Clinic {
             edge: Edge::of_object(env),
             state,
             courier: Courier::default(),
+            desk: Desk::default(),
             prepared: Cell::new(false),
             alarm: Alarm::default(),
             vain: Cell::new(0),

@@ -78,14 +78,14 @@ const names = bundle.Program.headers().split("\n");
 let requests = 0;
 
 export default {
-  async fetch(request, env) {
+  async fetch(request, env, ctx) {
     try {
       const { headers } = request;
       let sent = "";
       for (const name of names) sent += `${headers.get(name) ?? ""}\n`;
       requests = (requests + 1) % 2 ** 32;
       const number = requests;
-      const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, number));
+      const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, ctx, number));
       if (!(reply instanceof Promise)) return reply;
       const onTick = (waited) => waited === CALL_MS && call(() => bundle.Program.expire(number));
       return await within(REQUEST_MS, reply, onTick);

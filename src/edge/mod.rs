@@ -22,11 +22,11 @@ mod topic;
 use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use wasm_bindgen_futures::future_to_promise;
-use worker::{Env, Headers, Result, console_error, web_sys};
+use worker::{Context, Env, Headers, Result, console_error, web_sys};
 
 use self::incoming::EdgeRequest;
 use self::platform::Edge;
@@ -82,13 +82,14 @@ impl Program {
         headers: String,
         request: web_sys::Request,
         env: Env,
+        context: worker::worker_sys::Context,
         number: u32,
     ) -> std::result::Result<JsValue, JsValue> {
         let mut answered: Pin<Box<dyn Future<Output = Result<JsValue>>>> = Box::pin(async move {
-            let app = App { config: settings(&env), platform: Edge::of_request(env, number) };
+            let app = App { config: settings(&env), platform: Edge::of_request(env, Context::new(context), number) };
             answer(&app, &EdgeRequest::new(method, url, headers, request)).await
         });
-        match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        match answered.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
             Poll::Ready(reply) => Ok(reply?),
             Poll::Pending => Ok(future_to_promise(async { Ok(answered.await?) }).into()),
         }

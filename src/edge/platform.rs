@@ -1,20 +1,24 @@
 //! The platform as the crate's ports: clock, CSPRNG, and the objects behind their namespaces.
 
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Date, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
+use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
 
-use super::boundary::Keeper;
+use super::boundary::{Asked, Keeper, Outcome};
 use super::incoming::EdgeRequest;
 use super::keep::{Backend, Cache, Keepers};
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::channel::{Topic, TopicReply, TopicRequest};
+use crate::chart::cache::read::Ports;
+use crate::chart::cache::seal::Cipher;
+use crate::chart::cache::tier::Tier;
 use crate::clinic::courier::Outside;
 use crate::clinic::{Clinic, ClinicReply, ClinicRequest};
 use crate::error::{Error, Result};
 use crate::http::{Incoming, Platform, Subscription};
-use crate::time::{Clock, Entropy, UnixMillis};
+use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 
 #[wasm_bindgen]
 extern "C" {
@@ -41,12 +45,19 @@ pub struct Edge {
     env: Rc<Env>,
     keeper: Keeper,
     keepers: Keepers,
+    /// The request's context, which has the platform wait for what is done after the reply; an object needs none.
+    context: Option<Rc<Context>>,
+}
+
+thread_local! {
+    /// The views in this isolate's memory. Plain data: it may outlive a request.
+    static TIER: OnceCell<Rc<RefCell<Tier>>> = const { OnceCell::new() };
 }
 
 impl Edge {
     /// The platform behind these bindings, as the request of this number sees it.
-    pub fn of_request(env: Env, number: u32) -> Edge {
-        Edge::new(env, Keeper::Request(number))
+    pub fn of_request(env: Env, context: Context, number: u32) -> Edge {
+        Edge { context: Some(Rc::new(context)), ..Edge::new(env, Keeper::Request(number)) }
     }
 
     /// The platform behind these bindings, as an object sees it.
@@ -57,7 +68,7 @@ impl Edge {
     fn new(env: Env, keeper: Keeper) -> Edge {
         let env = Rc::new(env);
         let settings = super::settings(&env);
-        Edge { keepers: Keepers::new(&env, keeper, settings.as_ref().as_ref().ok()), keeper, env }
+        Edge { keepers: Keepers::new(&env, keeper, settings.as_ref().as_ref().ok()), keeper, env, context: None }
     }
 
     /// The bindings.
@@ -120,7 +131,6 @@ impl Clinic for Edge {
 impl Outside for Edge {
     type Sessions = Backend;
     type Leases = Backend;
-    type Cache = Cache;
 
     fn sessions(&self) -> &Backend {
         &self.keepers.sessions
@@ -130,12 +140,54 @@ impl Outside for Edge {
         &self.keepers.leases
     }
 
+    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
+        call::ask(&self.env, ("TOPICS", &topic.to_string()), self.keeper, &request, request.is_change()).await
+    }
+}
+
+impl Cipher for Edge {
+    async fn seal(&self, key: &[u8; 32], nonce: &[u8; 12], bound: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
+        match Asked::cipher(true, key, nonce, bound, plain).await {
+            Outcome::Answer(sealed) => Ok(sealed),
+            Outcome::Failed(error) => Err(platform_fault("a view could not be sealed", error)),
+            Outcome::Late => Err(Error::internal("a view could not be sealed in time")),
+        }
+    }
+
+    async fn open(&self, key: &[u8; 32], nonce: &[u8; 12], bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        match Asked::cipher(false, key, nonce, bound, sealed).await {
+            Outcome::Answer(plain) => Some(plain),
+            Outcome::Failed(_) | Outcome::Late => None,
+        }
+    }
+}
+
+impl Ports for Edge {
+    type Source = Edge;
+    type Cache = Cache;
+
+    fn source(&self) -> &Edge {
+        self
+    }
+
     fn cache(&self) -> &Cache {
         &self.keepers.cache
     }
 
-    async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {
-        call::ask(&self.env, ("TOPICS", &topic.to_string()), self.keeper, &request, request.is_change()).await
+    fn tier(&self) -> Rc<RefCell<Tier>> {
+        let most = || super::settings(&self.env).as_ref().as_ref().map_or(0, |config| config.cache.memory);
+        TIER.with(|tier| Rc::clone(tier.get_or_init(|| Rc::new(RefCell::new(Tier::new(most()))))))
+    }
+
+    async fn pause(&self, ttl: Ttl) {
+        Asked::pause(u32::try_from(ttl.0).unwrap_or(u32::MAX)).await;
+    }
+
+    fn background(&self, work: impl Future<Output = ()> + 'static) {
+        match &self.context {
+            Some(context) => context.wait_until(work),
+            None => wasm_bindgen_futures::spawn_local(work),
+        }
     }
 }
 

@@ -414,7 +414,7 @@ async fn batch<P: Platform, R: Incoming>(context: &Context<'_, P, R>, entries: V
             location: header("location").map(|url| url.strip_prefix(&own).map_or(url.clone(), str::to_owned)),
             etag: header("etag"),
             last_modified: None,
-            resource: Some(response.body).filter(|body| shown && !body.is_empty()),
+            resource: Some(response.body.into_string()).filter(|body| shown && !body.is_empty()),
         });
     }
     outcomes

@@ -15,7 +15,8 @@ fn pages(app: &Here, token: &str, path: &str) -> Vec<Vec<serde_json::Value>> {
     let (mut path, mut pages) = (path.to_owned(), Vec::new());
     loop {
         let reply = get(app, token, &path);
-        assert_eq!((reply.status, header(&reply, "cache-status")), (200, Some("Bedside; fwd=bypass")), "{reply:?}");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(header(&reply, "cache-status").is_some_and(|status| status.starts_with("Bedside; ")), "{reply:?}");
         let bundle = value(&reply);
         pages.push(bundle["entry"].as_array().cloned().unwrap_or_default());
         let links = bundle["link"].as_array().unwrap();

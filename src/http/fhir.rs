@@ -1,24 +1,21 @@
 //! `/fhir`: the RESTful interactions of R4 (section 3.1.0) on single records.
 //!
-//! Invariant: a Patient is read through the cache and never older than the last acknowledged write; everything else is
-//! read where it is kept. A body is checked whole before anything is written.
-
-use std::slice;
-
-use futures_util::join;
+//! Invariant: what is inside one patient's compartment is read through the cache and never older than the last acknowledged
+//! write; everything else is read where it is kept. A body is checked whole before anything is written.
 
 use super::reply::{self, Response};
 use super::route::{self, Route};
+use super::views::{self, AsResource, bypass, missing, reading};
 use super::{Context, Incoming, Platform, everything, input, search};
 use crate::access::audit::Actor;
-use crate::access::{Action, Owner, Scope, refused};
-use crate::chart::read::{self, Verdict, View, cache_status};
+use crate::access::{Action, Scope, refused};
+use crate::chart::cache::read::Ask;
+use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{
     HistoryEntry, Link, Method, Resource, ResourceType, capability_statement, history_bundle, is_shared,
 };
-use crate::store::bytes::Bytes;
 use crate::time::UnixMillis;
 
 /// FHIR JSON, without parameters.
@@ -27,8 +24,6 @@ pub const FHIR_JSON: &str = "application/fhir+json";
 pub const TAKEN: [&str; 2] = [FHIR_JSON, "application/json"];
 /// Records in a page by default, and at most.
 pub const PAGE: (u64, u64) = (50, 200);
-/// The `Cache-Status` of what is not cached.
-pub const BYPASS: &str = "Bedside; fwd=bypass";
 
 /// Answers what a path under `/fhir` means.
 pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, route: Route) -> Result<Response> {
@@ -77,8 +72,8 @@ async fn instance<P: Platform, R: Incoming>(
     match context.request.method() {
         "PUT" => update(context, kind, id).await,
         "DELETE" => delete(context, kind, id).await,
-        _ if kind == ResourceType::Patient => read_patient(context, id).await,
-        _ => read(context, kind, id, None).await,
+        _ if is_shared(kind) => read(context, kind, id, None).await,
+        _ => views::view(context, kind, resource(kind, id)).await,
     }
 }
 
@@ -91,16 +86,6 @@ async fn version<P: Platform, R: Incoming>(
 ) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
     read(context, kind, id, Some(version)).await
-}
-
-/// The reading of resources of `kind`.
-pub fn reading(kind: ResourceType) -> Action<'static> {
-    Action::ReadRecords { kind: kind.as_str(), shared: is_shared(kind) }
-}
-
-/// The error of a resource that is not there.
-pub fn missing() -> Error {
-    Error::new(Kind::NotFound, "there is no such resource")
 }
 
 /// The entity tag of a version.
@@ -122,6 +107,24 @@ fn shown(request: &impl Incoming, version: u64, updated: UnixMillis, body: Optio
     validators(response, version, updated).header("cache-status", cache)
 }
 
+/// The view that is one resource.
+fn resource(kind: ResourceType, id: &str) -> Ask<AsResource> {
+    Ask {
+        whose: match kind {
+            ResourceType::Patient => Whose::Patient(id.to_owned()),
+            _ => Whose::Record(kind, id.to_owned()),
+        },
+        view: format!("{kind}/{id}"),
+        key: kind.to_string(),
+        shared: false,
+        class: life::class(kind),
+        versioned: true,
+        query: Query::Read { kind, id: id.to_owned(), version: None },
+        known: Vec::new(),
+        render: AsResource,
+    }
+}
+
 async fn read<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
@@ -130,7 +133,7 @@ async fn read<P: Platform, R: Incoming>(
 ) -> Result<Response> {
     let scope = context.caller().await?.may(reading(kind))?;
     let record = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?.record;
-    Ok(shown(context.request, record.version, record.updated, record.body, BYPASS))
+    Ok(shown(context.request, record.version, record.updated, record.body, &bypass()))
 }
 
 async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query: Query) -> Result<Found> {
@@ -140,36 +143,6 @@ async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query:
         Answer::OutOfReach => Err(refused()),
         _ => Err(Error::internal("the clinic's object answered something else than was asked")),
     }
-}
-
-async fn read_patient<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str) -> Result<Response> {
-    let (cache, name) = (context.platform.cache(), read::name(id));
-    // One wave: who is asking, how new the record is, and what the cache has of it.
-    let (caller, head, entry) = join!(context.caller(), context.platform.head(id), cache.read(slice::from_ref(&name)));
-    let scope = caller?.may(reading(ResourceType::Patient))?;
-    let head = head?;
-    let unknown = Owner { patient: id.to_owned(), wards: Vec::new() };
-    if !scope.reaches(head.as_ref().map_or(&unknown, |head| &head.owner)) {
-        return Err(refused());
-    }
-    let head = head.ok_or_else(missing)?;
-    // A cache that does not answer costs time and nothing else.
-    let entry = entry.ok().and_then(|found| found.into_iter().next().flatten());
-    let verdict = read::judge(entry, &head.generation, context.platform.now());
-    if let Verdict::Hit(view, _) = &verdict {
-        let status = cache_status(&verdict, false);
-        return Ok(shown(context.request, view.version, view.updated, Some(view.body.clone()), &status));
-    }
-    let query = Query::Read { kind: ResourceType::Patient, id: id.to_owned(), version: None };
-    let Found { record, generation, .. } = found(context, scope, query).await?;
-    let mut stored = false;
-    if let (Some(body), Some(generation)) = (&record.body, generation) {
-        let view = View { generation, version: record.version, updated: record.updated, body: body.clone() };
-        let entry = read::entry(&view, context.platform.now(), context.config.cache_ttl)?;
-        stored = cache.write(vec![(name, entry)]).await.is_ok();
-    }
-    let status = cache_status(&verdict, stored);
-    Ok(shown(context.request, record.version, record.updated, record.body, &status))
 }
 
 async fn several<P: Platform, R>(
@@ -213,7 +186,7 @@ async fn history<P: Platform, R: Incoming>(
     }
     let base = context.base();
     let entries = records.iter().map(|record| history_entry(&base, kind, record));
-    Ok(Response::fhir(200, history_bundle(entries, &links, None)).header("cache-status", BYPASS))
+    Ok(Response::fhir(200, history_bundle(entries, &links, None)).header("cache-status", bypass()))
 }
 
 /// A version as the entry of a history.

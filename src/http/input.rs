@@ -165,6 +165,13 @@ pub fn if_none_match(request: &impl Incoming, version: u64) -> bool {
         .is_some_and(|value| value.split(',').map(str::trim).any(|tag| tag == "*" || entity_tag(tag) == Some(version)))
 }
 
+/// The opaque parts of the entity tags of `If-None-Match`, weak or strong, and `*`; empty where it is not sent.
+pub fn entity_tags(request: &impl Incoming) -> Vec<String> {
+    let Some(value) = request.header("if-none-match") else { return Vec::new() };
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').to_owned();
+    value.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(opaque).collect()
+}
+
 /// The version that an entity tag names, weak or strong.
 pub fn entity_tag(text: &str) -> Option<u64> {
     text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?.parse().ok()

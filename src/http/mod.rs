@@ -18,6 +18,7 @@ mod route;
 mod search;
 mod sessions;
 mod users;
+mod views;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -28,6 +29,7 @@ pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
 use crate::channel::Topic;
 use crate::channel::cursor::Position;
+use crate::chart::cache::read::Ports;
 use crate::clinic::Clinic;
 use crate::clinic::courier::Outside;
 use crate::config::{Config, Problem};
@@ -35,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 use crate::time::Entropy;
 
 /// What requests need from outside.
-pub trait Platform: Outside + Entropy + Clinic {
+pub trait Platform: Outside + Entropy + Clinic + Ports {
     /// Notes an error of our own for the operator, with the id of the request.
     fn report(&self, error: &Error, request: &str);
 }
@@ -174,3 +176,5 @@ mod search_tests;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod views_tests;

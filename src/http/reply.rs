@@ -3,7 +3,10 @@
 //! Invariant: every reply says `no-store`, `nosniff` and its request's id; every error names the field at fault and holds
 //! no value of a record, a token or a command.
 
+use std::rc::Rc;
+
 use super::Subscription;
+use crate::chart::cache::seal::View;
 use crate::error::{Error, Kind, Retry};
 use crate::fhir::{Invalid, OperationOutcome};
 use crate::time::{Ttl, UnixMillis};
@@ -14,6 +17,50 @@ const JSON: &str = "application/json; charset=utf-8";
 /// RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The body of a reply.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Made for this reply.
+    Own(String),
+    /// Of a view that others use as well.
+    Kept(Rc<View>),
+}
+
+impl Body {
+    /// The text, taken out or copied.
+    pub fn into_string(self) -> String {
+        match self {
+            Body::Own(text) => text,
+            Body::Kept(view) => view.body.clone(),
+        }
+    }
+}
+
+impl std::ops::Deref for Body {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Body::Own(text) => text,
+            Body::Kept(view) => &view.body,
+        }
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Body::Own(text)
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Body) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Body {}
+
 /// A plain reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -22,7 +69,7 @@ pub struct Response {
     /// The headers, names in lower case.
     pub headers: Vec<(&'static str, String)>,
     /// The body; empty for none.
-    pub body: String,
+    pub body: Body,
 }
 
 /// What becomes of a request.
@@ -42,16 +89,16 @@ impl Response {
     /// A reply of `status` without a body.
     pub fn empty(status: u16) -> Response {
         let headers = vec![("cache-control", "no-store".to_owned()), ("x-content-type-options", "nosniff".to_owned())];
-        Response { status, headers, body: String::new() }
+        Response { status, headers, body: Body::Own(String::new()) }
     }
 
     /// A reply with a JSON body.
-    pub fn json(status: u16, body: String) -> Response {
+    pub fn json(status: u16, body: impl Into<Body>) -> Response {
         Response::empty(status).with_body(JSON, body)
     }
 
     /// A reply with a FHIR resource.
-    pub fn fhir(status: u16, body: String) -> Response {
+    pub fn fhir(status: u16, body: impl Into<Body>) -> Response {
         Response::empty(status).with_body(FHIR_JSON, body)
     }
 
@@ -60,8 +107,8 @@ impl Response {
         Response::empty(200).header("content-type", JSON)
     }
 
-    fn with_body(self, content_type: &str, body: String) -> Response {
-        Response { body, ..self }.header("content-type", content_type)
+    fn with_body(self, content_type: &str, body: impl Into<Body>) -> Response {
+        Response { body: body.into(), ..self }.header("content-type", content_type)
     }
 
     /// With one more header.

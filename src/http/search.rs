@@ -3,48 +3,124 @@
 //! Invariant: the links of a page ask for what was understood of the query and for nothing else, and `next` with the place
 //! where this page ended, so that records that come in between move nothing.
 
-use super::fhir::{BYPASS, FHIR_JSON, PAGE, reading};
+use std::future::Future;
+
+use super::caller::Caller;
+use super::fhir::{FHIR_JSON, PAGE};
 use super::reply::Response;
+use super::views::{self, reading};
 use super::{Context, Incoming, Platform, input};
+use crate::chart::cache::read::{Ask, Render, Rendered};
+use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Query, Record};
 use crate::error::{Error, Result};
 use crate::fhir::search::{Asked, Place, parse};
-use crate::fhir::{Issue, Link, OperationOutcome, ResourceType, SearchEntry, SearchMode, Severity, searchset};
+use crate::fhir::{
+    Issue, Link, OperationOutcome, ResourceType, SearchEntry, SearchMode, Severity, is_shared, searchset,
+};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Answers a search for `kind`.
 pub async fn search<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
-    let scope = context.caller().await?.may(reading(kind))?;
-    let mut query = input::pairs(context.request.query())?;
+    let query = input::pairs(context.request.query());
     if context.request.method() == "POST" {
-        query.extend(form(context).await?);
+        let caller = context.caller().await?;
+        caller.may(reading(kind))?;
+        let page = page(context, kind, [query?, form(context).await?].concat())?;
+        return found(context, async { Ok(caller) }, page).await;
     }
+    match query.and_then(|query| page(context, kind, query)) {
+        Ok(page) => found(context, context.caller(), page).await,
+        Err(error) => Err(views::misunderstood(context, kind, error).await),
+    }
+}
+
+fn page<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    kind: ResourceType,
+    mut query: Vec<(String, String)>,
+) -> Result<Page> {
     let after = query.iter().position(|(name, _)| name == "_after").map(|position| query.remove(position).1);
     let base = context.base();
-    let asked = parse(kind, &query, is_strict(context.request)?, &base, context.platform.now())?;
+    let mut asked = parse(kind, &query, is_strict(context.request)?, &base, context.platform.now())?;
+    // The order of parameters means nothing, so that a page has one URL and one place in the cache.
+    asked.used.sort();
     let after = after.map(|text| {
         let wrong = || Error::invalid("_after", "this must come from a next link");
         Place::parse(&text, asked.search.sort.len()).ok_or_else(wrong)
     });
     let after = after.transpose()?;
     let count = if asked.only_total { 0 } else { asked.count.unwrap_or(PAGE.0).min(PAGE.1) };
-    let total = asked.total || asked.only_total;
-    let search = Query::Search { search: asked.search.clone(), after: after.clone(), count, total };
-    let (records, next, total) = match context.platform.query(scope, search).await? {
-        Answer::Search(records, next, total) => (records, next, total),
-        _ => return Err(Error::internal("the clinic's object answered something else than was asked")),
-    };
-    let url = |after: Option<&Place>| link(&base, kind, &asked, count, after);
-    let mut links = vec![Link { relation: "self", url: url(after.as_ref()).into() }];
-    links.extend(next.map(|place| Link { relation: "next", url: url(Some(&place)).into() }));
-    let outcome = ignored(&asked.ignored);
-    let entries = records.iter().map(|record| found(&base, kind, record)).chain(outcome);
-    Ok(Response::fhir(200, searchset(entries, &links, total)).header("cache-status", BYPASS))
+    Ok(Page { kind, base, asked, after, count })
 }
 
-fn found<'a>(base: &str, kind: ResourceType, record: &'a Record) -> SearchEntry<'a> {
+async fn found<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    caller: impl Future<Output = Result<Caller>>,
+    page: Page,
+) -> Result<Response> {
+    let kind = page.kind;
+    let total = page.asked.total || page.asked.only_total;
+    let search = page.asked.search.clone();
+    let confined = search.confined.clone().filter(|_| !is_shared(kind) && !page.depends_on_the_day());
+    let query = Query::Search { search, after: page.after.clone(), count: page.count, total };
+    // Of one patient, what is found is all in their compartment, whoever asks.
+    if let Some(patient) = confined {
+        let ask = Ask {
+            whose: Whose::Patient(patient),
+            view: format!("{} {}", page.url(page.after.as_ref()), page.asked.ignored.join(" ")),
+            key: format!("search {kind}"),
+            shared: false,
+            class: life::class(kind),
+            versioned: false,
+            query,
+            known: Vec::new(),
+            render: page,
+        };
+        return views::view_by(context, caller, kind, ask).await;
+    }
+    let scope = caller.await?.may(reading(kind))?;
+    let answer = context.platform.query(scope, query).await?;
+    let page =
+        page.render(&answer).ok_or_else(|| Error::internal("the origin answered something else than was asked"))?;
+    Ok(Response::fhir(200, page.body).header("cache-status", views::bypass()))
+}
+
+/// A page of what a search finds.
+#[derive(Clone)]
+struct Page {
+    kind: ResourceType,
+    base: String,
+    asked: Asked,
+    after: Option<Place>,
+    count: u64,
+}
+
+impl Page {
+    fn url(&self, after: Option<&Place>) -> String {
+        link(&self.base, self.kind, &self.asked, self.count, after)
+    }
+
+    /// Whether an approximate date is asked for: how near is near depends on how long ago it is.
+    fn depends_on_the_day(&self) -> bool {
+        self.asked.used.iter().any(|(_, value)| value.split(',').any(|value| value.starts_with("ap")))
+    }
+}
+
+impl Render for Page {
+    fn render(&self, answer: &Answer) -> Option<Rendered> {
+        let Answer::Search(records, next, total) = answer else { return None };
+        let mut links = vec![Link { relation: "self", url: self.url(self.after.as_ref()).into() }];
+        links.extend(next.as_ref().map(|place| Link { relation: "next", url: self.url(Some(place)).into() }));
+        let outcome = ignored(&self.asked.ignored);
+        let entries = records.iter().map(|record| entry(&self.base, self.kind, record)).chain(outcome);
+        Some(Rendered { version: None, body: searchset(entries, &links, *total) })
+    }
+}
+
+fn entry<'a>(base: &str, kind: ResourceType, record: &'a Record) -> SearchEntry<'a> {
     SearchEntry {
         full_url: Some(format!("{base}/{kind}/{}", record.id).into()),
         resource: record.body.as_deref().unwrap_or_default().into(),

@@ -16,6 +16,8 @@ pub struct Memory<C> {
     counter: Cell<u64>,
     /// What batches meet on their way.
     pub faults: Faults,
+    /// Batches so far.
+    pub batches: Cell<u32>,
     /// Batches that take effect after so many others.
     under_way: RefCell<Vec<(u32, Shard, Vec<Op>)>>,
 }
@@ -27,6 +29,7 @@ impl<C: Clock> Memory<C> {
             entries: RefCell::default(),
             counter: Cell::new(0),
             faults: Faults::default(),
+            batches: Cell::new(0),
             under_way: RefCell::default(),
         }
     }
@@ -101,6 +104,7 @@ impl<C: Clock> Memory<C> {
 
 impl<C: Clock> Store for Memory<C> {
     async fn apply(&self, shard: Shard, batch: Vec<Op>) -> Result<Applied> {
+        self.batches.set(self.batches.get() + 1);
         let unknown = if batch.iter().any(Op::is_change) {
             Error::outcome_unknown()
         } else {

@@ -3,12 +3,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::rc::Rc;
 
-use super::{DrivenClock, Seeded};
+use super::{DrivenClock, Seeded, SoftCipher, block_on};
 use crate::channel::{Topic, TopicReply, TopicRequest, object};
+use crate::chart::cache::read::Ports;
+use crate::chart::cache::seal::Cipher;
+use crate::chart::cache::tier::Tier;
 use crate::clinic::courier::Outside;
-use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
+use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest, Desk};
 use crate::config::Retention;
 use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
@@ -22,12 +26,24 @@ use crate::vitals::watch::Watch;
 pub const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) };
 
 /// A deployment in one process.
-pub struct Local {
+#[derive(Clone)]
+pub struct Local(Rc<World>);
+
+impl Deref for Local {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
+}
+
+pub struct World {
     pub sql: Sqlite,
     pub clock: Rc<DrivenClock>,
     pub entropy: Seeded,
     pub watch: Watch,
     pub store: Memory<DrivenClock>,
+    pub cache: Memory<DrivenClock>,
     pub topics: RefCell<BTreeMap<Topic, Sqlite>>,
     /// No topic answers.
     pub unreachable: Cell<bool>,
@@ -36,6 +52,9 @@ pub struct Local {
     /// How often the clinic's object was asked.
     pub asked: Cell<u32>,
     pub reports: RefCell<Vec<String>>,
+    pub desk: Desk,
+    pub tier: Rc<RefCell<Tier>>,
+    cipher: SoftCipher,
 }
 
 impl Local {
@@ -43,9 +62,10 @@ impl Local {
         let clock = Rc::new(DrivenClock(Cell::new(1_764_000_000_000)));
         let sql = Sqlite::open();
         clinic::prepare(&sql).unwrap();
-        Local {
+        Local(Rc::new(World {
             sql,
             store: Memory::new(Rc::clone(&clock)),
+            cache: Memory::new(Rc::clone(&clock)),
             clock,
             entropy: Seeded::new(5),
             watch: Watch::new(RULES),
@@ -54,7 +74,10 @@ impl Local {
             reply_lost: Cell::new(false),
             asked: Cell::new(0),
             reports: RefCell::default(),
-        }
+            desk: Desk::default(),
+            tier: Rc::new(RefCell::new(Tier::new(1 << 20))),
+            cipher: SoftCipher::new(6),
+        }))
     }
 
     pub fn pass(&self, ttl: Ttl) {
@@ -77,24 +100,19 @@ impl Entropy for Local {
 impl Clinic for Local {
     async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
         self.asked.set(self.asked.get() + 1);
-        clinic::handle(&self.sql, &self.entropy, &self.watch, self.now(), &request)
+        clinic::handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.now(), &request)
     }
 }
 
 impl Outside for Local {
     type Sessions = Memory<DrivenClock>;
     type Leases = Memory<DrivenClock>;
-    type Cache = Memory<DrivenClock>;
 
     fn sessions(&self) -> &Self::Sessions {
         &self.store
     }
 
     fn leases(&self) -> &Self::Leases {
-        &self.store
-    }
-
-    fn cache(&self) -> &Self::Cache {
         &self.store
     }
 
@@ -111,6 +129,41 @@ impl Outside for Local {
         let retention = Retention { age: Ttl::from_mins(60), brief: Ttl::from_mins(10), count: 1_000 };
         let reply = object::handle(&*log, &self.entropy, self.now(), retention, &request)?.reply;
         if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }
+    }
+}
+
+impl Cipher for Local {
+    async fn seal(&self, key: &[u8; 32], nonce: &[u8; 12], bound: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
+        self.cipher.seal(key, nonce, bound, plain).await
+    }
+
+    async fn open(&self, key: &[u8; 32], nonce: &[u8; 12], bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.cipher.open(key, nonce, bound, sealed).await
+    }
+}
+
+impl Ports for Local {
+    type Source = Local;
+    type Cache = Memory<DrivenClock>;
+
+    fn source(&self) -> &Local {
+        self
+    }
+
+    fn cache(&self) -> &Self::Cache {
+        &self.cache
+    }
+
+    fn tier(&self) -> Rc<RefCell<Tier>> {
+        Rc::clone(&self.tier)
+    }
+
+    async fn pause(&self, ttl: Ttl) {
+        self.pass(ttl);
+    }
+
+    fn background(&self, work: impl Future<Output = ()> + 'static) {
+        block_on(work);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What native tests share: a clock that is driven, randomness that is repeatable, and a way to run a future to its end.
 
+mod cipher;
 mod local;
 
 use std::cell::{Cell, RefCell};
@@ -7,6 +8,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+pub use self::cipher::SoftCipher;
 pub use self::local::Local;
 use crate::time::{Clock, Entropy, UnixMillis};
 

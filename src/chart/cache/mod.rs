@@ -1,0 +1,109 @@
+//! The cache in front of the records: what a view of a patient is called, how it is kept, and when it may be used.
+//!
+//! Invariant: a view is used only if it was read at the generation that the patient's head has, asked for within the same
+//! request. An entry is sealed with the generation that held when its origin was read, so a fill that comes late is never
+//! used. What a view shows follows from its patient and its name alone: who may see it is decided from the head before
+//! anything of it is served.
+
+pub mod fills;
+pub mod life;
+pub mod names;
+pub mod read;
+pub mod seal;
+mod source_sql;
+pub mod status;
+pub mod tier;
+
+pub use source_sql::{fill, look};
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+use super::head::Head;
+use super::records::{Answer, Query};
+use crate::access::Scope;
+use crate::error::Result;
+use crate::fhir::ResourceType;
+use crate::time::{Ttl, UnixMillis};
+
+/// Whose head is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whose {
+    /// That of the patient with this id.
+    Patient(String),
+    /// Those of the patients in whose compartments this record is.
+    Record(ResourceType, String),
+}
+
+/// What is known of whose head was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// The heads; empty where there is no such patient, or nobody whose record it is.
+    pub heads: Vec<Head>,
+    /// Of the record, or the Patient: its version and when that was written, where it is asked for, known, and not deleted.
+    pub version: Option<(u64, UnixMillis)>,
+}
+
+/// The wish to read a view from its origin and keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The Patient's id, under which it is kept.
+    pub patient: String,
+    /// Whose it is, said to be that patient's.
+    pub whose: Whose,
+    /// The view's name in the cache.
+    pub view: String,
+    /// Whether it holds what patients share.
+    pub shared: bool,
+    /// So long may the origin take before another may try.
+    pub hold: Ttl,
+    /// What of all records the reader reaches.
+    pub scope: Scope,
+    /// What the origin is asked.
+    pub query: Query,
+}
+
+/// What became of the wish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filling {
+    /// This caller alone fills it: what the origin answered, and the head that held before it was asked.
+    Granted {
+        /// To be given back by [`Source::filled`].
+        token: u64,
+        /// The head.
+        head: Head,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Another fills it, at this head.
+    Busy {
+        /// The head.
+        head: Head,
+    },
+    /// There is no head at which it could be kept: what the origin answered.
+    Unkept {
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// Where heads and records come from together: on a miss, one call takes the token and asks the origin.
+pub trait Source {
+    /// The heads of `whose`; `version` says whether the record's version is wanted too.
+    fn look(&self, whose: &Whose, version: bool) -> impl Future<Output = Result<Looked>>;
+
+    /// Asks the origin for a view, unless another does.
+    fn fill(&self, fill: Fill) -> impl Future<Output = Result<Filling>>;
+
+    /// Gives a token back: the view is in the cache, or will not be.
+    fn filled(&self, view: &str, token: u64) -> impl Future<Output = Result<()>>;
+
+    /// Asks the origin for what is not cached.
+    fn direct(&self, scope: Scope, query: Query) -> impl Future<Output = Result<Answer>>;
+}
+
+/// The generations at which a view of the patient with this head is current.
+pub fn tag(head: &Head, shared: bool) -> String {
+    if shared { format!("{}.{}", head.generation, head.shared) } else { head.generation.clone() }
+}
