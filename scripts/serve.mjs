@@ -20,7 +20,8 @@ const { supervised } = await import("./lib/supervised.mjs");
 const port = process.env.PORT || "8787";
 const host = process.env.HOST || "127.0.0.1";
 const data = resolve(process.env.DATA || at(".data/serve"));
-const vars = { ...wranglerToml().vars, ...localSecrets() };
+// Nothing stands in front of workerd that would overwrite the header of a client: none is trusted unless it is said.
+const vars = { ...wranglerToml().vars, CLIENT_ADDRESS_HEADER: "", ...localSecrets() };
 for (const name of [...Object.keys(vars), ...unlisted]) if (process.env[name] !== undefined) vars[name] = process.env[name];
 
 const built = await build("release").catch((error) => fail(error.message));

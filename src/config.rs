@@ -28,6 +28,9 @@ pub struct Config {
     pub session_idle: Ttl,
     /// A session ends this long after sign-in, whatever happens.
     pub session_absolute: Ttl,
+    /// The header, in lower case, in which whatever stands in front of the Worker says where a request comes from; without
+    /// it there are no limits by address.
+    pub client_address_header: Option<String>,
     /// How patients' views are cached.
     pub cache: Rc<cache::Cache>,
     /// The events of a topic are kept this long.
@@ -116,6 +119,10 @@ impl Config {
                 "SESSION_IDLE_MINUTES is longer than SESSION_ABSOLUTE_MINUTES, so it could never take effect",
             );
         }
+        let address = read.text("CLIENT_ADDRESS_HEADER").map(|name| name.to_ascii_lowercase());
+        if address.as_deref().is_some_and(|name| !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')) {
+            read.wrong("CLIENT_ADDRESS_HEADER", "CLIENT_ADDRESS_HEADER must be the name of a header");
+        }
         let cache = Rc::new(read.cache(&session_key));
         let hours = read.number("EVENT_RETENTION_HOURS", 24, 1, 24 * 90);
         let brief = read.number("TELEMETRY_RETENTION_MINUTES", 60, 1, 24 * 60 * 90);
@@ -127,6 +134,7 @@ impl Config {
             setup_token,
             session_idle: Ttl::from_mins(idle),
             session_absolute: Ttl::from_mins(absolute),
+            client_address_header: address,
             cache,
             retention: Retention {
                 age: Ttl::from_mins(hours.saturating_mul(60)),

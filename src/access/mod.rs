@@ -6,6 +6,7 @@
 //! are in at that instant).
 
 pub mod audit;
+pub mod bar;
 
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +171,11 @@ const STAFF_KEEPS: [&str; 3] = ["Schedule", "Slot", "Medication"];
 /// The refusal of a role or record that is not reached: 403, with nothing about what is there.
 pub fn refused() -> Error {
     Error::new(Kind::Forbidden, "this account is not allowed to do this")
+}
+
+/// The refusal of every request without a valid session: 401, the same whatever the reason.
+pub fn signed_out() -> Error {
+    Error::new(Kind::Unauthenticated, "sign in first: there is no session, or it has ended")
 }
 
 /// The role's half of the verdict: what of `action` this principal may reach, or a refusal.

@@ -25,6 +25,10 @@ pub enum Close {
     Resume,
     /// So much was sent and not acknowledged that nothing more is sent.
     Slow,
+    /// What the account may follow has changed: whether this belongs to it is asked when it comes back.
+    AskAgain,
+    /// The session has ended: signed out, ended by somebody, idle for too long, or past its time.
+    Ended,
 }
 
 impl Close {
@@ -32,7 +36,9 @@ impl Close {
     pub fn code(self) -> u16 {
         match self {
             Close::Resume => 4_000,
+            Close::AskAgain => 4_001,
             Close::Slow => 4_002,
+            Close::Ended => 4_100,
         }
     }
 
@@ -46,6 +52,8 @@ impl Close {
         match self {
             Close::Resume => "resume",
             Close::Slow => "resume: nothing was acknowledged for too long",
+            Close::AskAgain => "ask again",
+            Close::Ended => "session ended",
         }
     }
 }

@@ -85,6 +85,8 @@ pub enum EventKind {
     Telemetry,
     /// A message of a person or a program to whoever follows the topic.
     Notice,
+    /// A session is about to end.
+    Session,
 }
 
 impl EventKind {
@@ -108,6 +110,7 @@ impl EventKind {
             EventKind::Score => "score",
             EventKind::Telemetry => "telemetry",
             EventKind::Notice => "notice",
+            EventKind::Session => "session",
         }
     }
 }

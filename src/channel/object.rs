@@ -6,11 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Cursor, Position};
-use super::frame::{self, Frame};
+use super::frame::{self, Close, Frame};
 use super::history::{self, Page};
 use super::log::{self, Logged};
 use super::outbox::{Delivery, Event};
 use super::{EventKind, Topic};
+use crate::access::bar::{self, Bar, Barred};
 use crate::config::Retention;
 use crate::error::Result;
 use crate::store::agenda;
@@ -50,6 +51,8 @@ pub enum TopicRequest {
         /// At most this many events.
         limit: u64,
     },
+    /// Some who listen must do so no more, or ask again.
+    Bar(Vec<Bar>),
 }
 
 impl TopicRequest {
@@ -80,6 +83,8 @@ pub enum TopicReply {
     Page(Page),
     /// The log does not have everything yet that the reader's snapshot has: it is on its way.
     Behind,
+    /// The bars are up.
+    Barred,
 }
 
 /// An answer, and what everybody who listens is to be sent.
@@ -91,6 +96,16 @@ pub struct Done {
     pub round: Option<Round>,
     /// Whether something was put on the agenda.
     pub put_down: bool,
+    /// Who is to be sent away, each with what [`parting`] says.
+    pub barred: Vec<Barred>,
+}
+
+/// Why those are sent away whom `barred` is about.
+pub fn parting(barred: &Barred) -> Close {
+    match barred {
+        Barred::Session(_) => Close::Ended,
+        Barred::Before(..) => Close::AskAgain,
+    }
 }
 
 /// Something that everybody who listens is to be sent.
@@ -130,6 +145,7 @@ impl Round {
 /// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis) -> Result<()> {
     agenda::prepare(sql)?;
+    bar::prepare(sql)?;
     log::prepare(sql, entropy, now)
 }
 
@@ -151,6 +167,7 @@ pub fn handle(
     request: &TopicRequest,
 ) -> Result<Done> {
     let (mut round, mut put_down) = (None, false);
+    let mut barred = Vec::new();
     let reply = match request {
         TopicRequest::Deliver { topic, delivery } => {
             let done = log::deliver(sql, entropy, now, retention, delivery)?;
@@ -170,11 +187,16 @@ pub fn handle(
         TopicRequest::Page { after, limit, .. } => {
             history::page(sql, after.as_ref(), *limit)?.map_or(TopicReply::Behind, TopicReply::Page)
         }
+        TopicRequest::Bar(bars) => {
+            sql.transaction(|| bar::put(sql, now, bars))?;
+            barred = bars.iter().map(|bar| bar.who.clone()).collect();
+            TopicReply::Barred
+        }
     };
     if put_down {
         agenda::by(sql, EXPIRE, now.plus(retention.brief))?;
     }
-    Ok(Done { reply, round, put_down })
+    Ok(Done { reply, round, put_down, barred })
 }
 
 #[cfg(test)]

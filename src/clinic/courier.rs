@@ -1,7 +1,9 @@
-//! The courier: brings events to their topics and changed accounts to their sessions, until each has said that it has them.
+//! The courier: brings events to their topics, changed accounts and ends of sessions to the store of sessions, and bars to
+//! the topics that somebody listens to, until each has said that it has them.
 //!
 //! Invariant: nothing is forgotten before it is acknowledged, and at most one run is under way for a topic. A run that is
-//! never heard of again (its memory was lost with a fault) gives its place up after 15 s.
+//! never heard of again (its memory was lost with a fault) gives its place up after 15 s. Bars do not wait for one another
+//! nor for events: a topic that has hung is told again, so that it knows within a second of its return.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use crate::channel::outbox;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Result};
 use crate::session;
+use crate::session::registry;
 use crate::session::roster;
 use crate::store::Store;
 use crate::store::sql::Sql;
@@ -44,6 +47,8 @@ pub trait Outside: Clock {
 #[derive(Debug, Default)]
 pub struct Courier {
     busy: RefCell<BTreeMap<Topic, UnixMillis>>,
+    /// Who is being told of bars, and until when nobody else tries.
+    telling: RefCell<BTreeMap<String, UnixMillis>>,
 }
 
 impl Courier {
@@ -67,6 +72,54 @@ impl Courier {
         }))
         .await;
         Ok(!owes(sql)?)
+    }
+
+    /// Tells the store of sessions and the topics whatever has ended. Each that fails is left for the next call.
+    pub async fn tell(&self, sql: &impl Sql, outside: &impl Outside) -> Result<()> {
+        loop {
+            let now = outside.now();
+            self.telling.borrow_mut().retain(|_, until| *until > now);
+            let free = |whom: &String| !self.telling.borrow().contains_key(whom);
+            let topics = registry::topics_due(sql, TOPICS)?.into_iter().filter(free).take(AT_ONCE_USIZE);
+            let ends = registry::ends_due(sql, STANDINGS)?;
+            let store = (!ends.is_empty()).then(|| STORE.to_owned()).filter(free);
+            let whom: Vec<String> = topics.chain(store).collect();
+            if whom.is_empty() {
+                return Ok(());
+            }
+            let until = now.plus(registry::TELL_AGAIN);
+            self.telling.borrow_mut().extend(whom.iter().map(|whom| (whom.clone(), until)));
+            let ends = &ends;
+            join_all(whom.iter().map(|whom| async move {
+                let told = if whom == STORE { end(sql, outside, ends).await } else { bar(sql, outside, whom).await };
+                if told.is_ok() {
+                    self.telling.borrow_mut().remove(whom);
+                }
+            }))
+            .await;
+        }
+    }
+}
+
+/// In place of a topic: the store of sessions.
+const STORE: &str = "";
+/// Topics among which those that do not hang are looked for.
+const TOPICS: u64 = 1_000;
+const AT_ONCE_USIZE: usize = 32;
+/// Bars in one message.
+const BARS: u64 = 256;
+
+async fn end(sql: &impl Sql, outside: &impl Outside, ends: &[registry::Ended]) -> Result<()> {
+    session::revoke(outside.sessions(), ends).await?;
+    registry::ends_heard(sql, ends)
+}
+
+async fn bar(sql: &impl Sql, outside: &impl Outside, topic: &str) -> Result<()> {
+    let name = Topic::parse(topic).ok_or_else(|| Error::internal("a session listens to a topic that is none"))?;
+    let bars = registry::bars_due(sql, topic, BARS)?;
+    match outside.topic(&name, TopicRequest::Bar(bars.clone())).await? {
+        TopicReply::Barred => registry::bars_heard(sql, topic, &bars),
+        _ => Err(Error::internal("a topic answered something else than was asked")),
     }
 }
 

@@ -6,6 +6,8 @@
 
 pub mod care;
 pub mod courier;
+pub mod sessions;
+pub mod watch;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,6 +15,7 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use self::care::CareRequest;
+use self::sessions::{SessionReply, SessionRequest};
 use crate::access::Scope;
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::channel::outbox;
@@ -23,7 +26,8 @@ use crate::chart::head::Head;
 use crate::chart::records::{Answer, Batch, Committed, Query};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing};
-use crate::session::roster::{self, Credential};
+use crate::session::registry::{self, Which};
+use crate::session::{limit, roster};
 use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
@@ -57,30 +61,8 @@ pub enum ClinicRequest {
         /// The token.
         token: u64,
     },
-    /// What a sign-in is judged by.
-    Credential {
-        /// The name to sign in with.
-        username: String,
-    },
-    /// A password was right for the account as it was read.
-    SignedIn {
-        /// The account.
-        account: Account,
-        /// Who, and in which request.
-        actor: Actor,
-    },
-    /// A sign-in failed.
-    SignInFailed {
-        /// The name it was tried with.
-        username: String,
-        /// In which request.
-        actor: Actor,
-    },
-    /// Somebody signed out.
-    SignedOut {
-        /// Who.
-        actor: Actor,
-    },
+    /// About sign-ins and sessions.
+    Session(SessionRequest),
     /// Adds an account.
     CreateAccount {
         /// The account.
@@ -130,6 +112,7 @@ impl ClinicRequest {
         match self {
             ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
             ClinicRequest::Care { request, .. } => request.is_change(),
+            ClinicRequest::Session(request) => request.may_owe(),
             _ => false,
         }
     }
@@ -141,10 +124,10 @@ impl ClinicRequest {
             | ClinicRequest::Look { .. }
             | ClinicRequest::Fill(_)
             | ClinicRequest::Filled { .. }
-            | ClinicRequest::Credential { .. }
             | ClinicRequest::Account { .. }
             | ClinicRequest::Accounts { .. } => false,
             ClinicRequest::Care { request, .. } => request.is_change(),
+            ClinicRequest::Session(request) => request.is_change(),
             _ => true,
         }
     }
@@ -161,10 +144,8 @@ pub enum ClinicReply {
     Looked(Looked),
     /// Of a fill.
     Filling(Filling),
-    /// Of a credential.
-    Credential(Option<Credential>),
-    /// Of a sign-in: whether it counts.
-    SignedIn(bool),
+    /// About sign-ins and sessions.
+    Session(SessionReply),
     /// Of an account that was asked for.
     Account(Option<Account>),
     /// Of an account that was added or changed.
@@ -182,6 +163,8 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     agenda::prepare(sql)?;
     chart::prepare(sql)?;
     roster::prepare(sql)?;
+    registry::prepare(sql)?;
+    limit::prepare(sql)?;
     outbox::prepare(sql)?;
     audit::prepare(sql)?;
     vitals::prepare(sql)
@@ -232,29 +215,19 @@ pub fn handle(
             desk.fills.borrow_mut().end(view, *token);
             Ok(ClinicReply::Done)
         }
-        ClinicRequest::Credential { username } => roster::credential(sql, username).map(ClinicReply::Credential),
-        ClinicRequest::SignedIn { account, actor } => sql.transaction(|| {
-            let counts = roster::succeeded(sql, account, now)?;
-            let outcome = if counts { Outcome::Success } else { Outcome::Refused };
-            note(actor, Did::Execute, "session", outcome)?;
-            Ok(ClinicReply::SignedIn(counts))
-        }),
-        ClinicRequest::SignInFailed { username, actor } => sql.transaction(|| {
-            roster::failed(sql, username, now)?;
-            note(actor, Did::Execute, "session", Outcome::Refused)?;
-            Ok(ClinicReply::Done)
-        }),
-        ClinicRequest::SignedOut { actor } => {
-            note(actor, Did::Execute, "session/end", Outcome::Success)?;
-            Ok(ClinicReply::Done)
-        }
+        ClinicRequest::Session(request) => sessions::handle(sql, now, request).map(ClinicReply::Session),
         ClinicRequest::CreateAccount { account, hash, only_first, actor } => sql.transaction(|| {
             roster::create(sql, account, hash, *only_first)?;
             note(actor, Did::Create, &entity_of(&account.principal.user), Outcome::Success)?;
             Ok(ClinicReply::Changed(account.clone()))
         }),
         ClinicRequest::ChangeAccount { id, change, actor } => sql.transaction(|| {
-            let account = roster::change(sql, id, change)?;
+            let (before, account) = roster::change(sql, id, change)?;
+            if account.floor != before.floor {
+                registry::end(sql, now, id, &Which::AllBut(None))?;
+            } else if account.principal != before.principal {
+                registry::ask_again(sql, now, &account)?;
+            }
             note(actor, Did::Update, &entity_of(id), Outcome::Success)?;
             Ok(ClinicReply::Changed(account))
         }),
@@ -308,17 +281,6 @@ pub trait Clinic {
         async {
             match asked.await? {
                 ClinicReply::Looked(looked) => Ok(looked.heads.into_iter().next()),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// What the sign-in of `username` is judged by.
-    fn credential(&self, username: &str) -> impl Future<Output = Result<Option<Credential>>> {
-        let asked = self.ask(ClinicRequest::Credential { username: username.to_owned() });
-        async {
-            match asked.await? {
-                ClinicReply::Credential(credential) => Ok(credential),
                 _ => Err(mismatch()),
             }
         }
@@ -384,5 +346,9 @@ impl<C: Clinic> Source for C {
     }
 }
 
+#[cfg(test)]
+mod resurrection;
+#[cfg(test)]
+mod sessions_tests;
 #[cfg(test)]
 mod tests;

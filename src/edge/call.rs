@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
-use worker::{Delay, console_error};
+use worker::{Delay, Response, console_error};
 
 use super::boundary::{Asked, Keeper, Outcome};
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ pub async fn ask<Q: Serialize, A: DeserializeOwned>(
 }
 
 /// Waits for `exchange`, at most [`DEADLINE`].
-pub async fn within_deadline<T>(exchange: impl Future<Output = worker::Result<T>>, is_change: bool) -> Result<T> {
+async fn within_deadline<T>(exchange: impl Future<Output = worker::Result<T>>, is_change: bool) -> Result<T> {
     match select(std::pin::pin!(exchange), Delay::from(DEADLINE)).await {
         Either::Left((Ok(value), _)) => Ok(value),
         Either::Left((Err(error), _)) => {
@@ -69,6 +69,17 @@ pub async fn within_deadline<T>(exchange: impl Future<Output = worker::Result<T>
         }
         Either::Right(_) => Err(late(is_change)),
     }
+}
+
+/// Waits for an object to take a socket; an object that does not take it answers why.
+pub async fn connection(exchange: impl Future<Output = worker::Result<Response>>) -> Result<Response> {
+    let mut response = within_deadline(exchange, false).await?;
+    if response.status_code() == 101 {
+        return Ok(response);
+    }
+    let bytes = within_deadline(response.bytes(), false).await?;
+    decode::<Result<()>>(&bytes)??;
+    Err(Error::internal("an object answered a socket with nothing"))
 }
 
 /// Reads the question that an object was asked.

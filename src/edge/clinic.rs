@@ -13,14 +13,15 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, State, console_error};
 
 use super::alarm::Alarm;
-use super::call;
 use super::platform::Edge;
-use super::settings;
 use super::sql::ObjectSql;
+use super::{call, settings};
 use crate::clinic::courier::{self, Courier};
-use crate::clinic::{self, ClinicReply, ClinicRequest, Desk};
+use crate::clinic::{self, ClinicReply, ClinicRequest, Desk, watch};
 use crate::config::alerts::Rules;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::session::Lifetimes;
+use crate::session::registry;
 use crate::store::agenda;
 use crate::time::{Clock, Ttl};
 use crate::vitals::watch::Watch;
@@ -75,14 +76,21 @@ impl Inner {
     /// Answers what may leave something to bring, and brings it once the answer is on its way.
     async fn change(self: Rc<Self>, asked: ClinicRequest) -> Result<ClinicReply> {
         self.arm().await?;
-        let answer = self.answer(&asked);
-        if answer.is_ok() {
-            let inner = Rc::clone(&self);
-            self.state.wait_until(async move {
-                inner.bring().await;
-            });
+        let answer = self.answer(&asked)?;
+        // In the same turn as the commit, so that both are kept or neither is.
+        self.alarm.keep(&self.state, &self.sql).await?;
+        let inner = Rc::clone(&self);
+        self.state.wait_until(async move {
+            futures_util::join!(inner.tell(), inner.bring());
+        });
+        Ok(answer)
+    }
+
+    /// Tells whoever has yet to hear of an end.
+    async fn tell(&self) {
+        if let Err(error) = self.courier.tell(&self.sql, &self.edge).await {
+            console_error!("the courier failed: {error}");
         }
-        answer
     }
 
     async fn bring(&self) -> bool {
@@ -113,8 +121,15 @@ impl Inner {
         Ok(())
     }
 
+    fn lifetimes(&self) -> Result<Lifetimes> {
+        match settings(self.edge.env()).as_ref() {
+            Ok(config) => Ok(Lifetimes::of(config)),
+            Err(_) => Err(Error::unavailable("the settings are incomplete")),
+        }
+    }
+
     /// Does what is due.
-    async fn wake(&self) -> Result<()> {
+    async fn wake(self: &Rc<Self>) -> Result<()> {
         self.prepare()?;
         let due = self.alarm.rang(&self.sql, self.edge.now(), SWEEP_AFTER)?;
         self.alarm.keep(&self.state, &self.sql).await?;
@@ -122,6 +137,20 @@ impl Inner {
         for what in due {
             match what.as_str() {
                 SWEEP => self.sweep().await?,
+                registry::WATCH => {
+                    self.arm().await?;
+                    watch::run(&self.sql, &self.edge, self.lifetimes()?).await?;
+                    self.alarm.keep(&self.state, &self.sql).await?;
+                    futures_util::join!(self.tell(), self.bring());
+                }
+                registry::TELL if registry::owes(&self.sql)? => {
+                    let again = self.edge.now().plus(registry::TELL_AGAIN);
+                    agenda::set(&self.sql, registry::TELL, Some(again))?;
+                    self.alarm.keep(&self.state, &self.sql).await?;
+                    // Not waited for: while one topic hangs, the others are told again in time.
+                    let inner = Rc::clone(self);
+                    self.state.wait_until(async move { inner.tell().await });
+                }
                 what => {
                     agenda::by(&self.sql, SWEEP, self.edge.now().plus(SWEEP_AFTER))?;
                     clinic::wake(&self.sql, &self.watch, self.edge.now(), what)?;

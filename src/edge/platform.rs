@@ -106,7 +106,7 @@ impl Edge {
         let mut init = RequestInit::new();
         init.with_method(Method::Get).with_headers(headers);
         let handed = Request::new_with_init("https://object/", &init).map_err(fault)?;
-        call::within_deadline(stub.fetch_with_request(handed), false).await
+        call::connection(stub.fetch_with_request(handed)).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: a request that could change something and that a browser says comes from another site is refused before
 //! anything else (Fetch Metadata, and RFC 6454 `Origin`), whatever it carries.
 
+use super::sign_in::Transport;
 use super::{Context, Incoming, Platform};
 use crate::access::audit::Actor;
 use crate::access::{Action, Scope, decide};
@@ -20,8 +21,6 @@ const BACKGROUND: &str = "bedside-background";
 pub struct Caller {
     /// Their session, valid when it was checked.
     pub session: Session,
-    /// The token that they came with.
-    pub token: Token,
 }
 
 impl Caller {
@@ -42,15 +41,34 @@ pub fn token(request: &impl Incoming) -> Option<Token> {
         let (scheme, token) = authorization.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then(|| Token::parse(token.trim()))?;
     }
-    let cookies = request.header("cookie")?;
-    let found = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-    found.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| Token::parse(value))
+    cookies(request, COOKIE).iter().find_map(|value| Token::parse(value))
+}
+
+fn cookies(request: &impl Incoming, name: &str) -> Vec<String> {
+    let header = request.header("cookie").unwrap_or_default();
+    let pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value.to_owned()).collect()
+}
+
+/// The value of a cookie that a request carries.
+pub fn cookie_of(request: &impl Incoming, name: &str) -> Option<String> {
+    cookies(request, name).into_iter().next()
+}
+
+/// A `Set-Cookie` that keeps to this host, to TLS or loopback, and out of scripts, for `max_age` seconds.
+pub fn cookie(name: &str, value: &str, max_age: u64) -> String {
+    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={max_age}")
+}
+
+/// How the request's token came.
+pub fn transport(request: &impl Incoming) -> Transport {
+    if request.header("authorization").is_some() { Transport::Bearer } else { Transport::Cookie }
 }
 
 impl<P: Platform, R: Incoming> Context<'_, P, R> {
     /// The lifetimes of sessions here.
     pub fn lifetimes(&self) -> Lifetimes {
-        Lifetimes { idle: self.config.session_idle, absolute: self.config.session_absolute }
+        Lifetimes::of(self.config)
     }
 
     /// Who is calling; 401 where nobody is signed in. Not activity.
@@ -58,7 +76,7 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
         let token = token(self.request).ok_or_else(signed_out)?;
         let (secret, now) = (&self.config.session_key, self.platform.now());
         let session = session::check(self.platform.sessions(), secret, self.lifetimes(), now, &token).await?;
-        Ok(Caller { session, token })
+        Ok(Caller { session })
     }
 
     /// Who is calling, counted as what a person did unless the request says otherwise.
@@ -74,11 +92,12 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
     pub async fn touched(&self, caller: Caller) -> Result<Caller> {
         let now = self.platform.now();
         let session = session::touch(self.platform.sessions(), self.lifetimes(), now, caller.session).await?;
-        Ok(Caller { session, ..caller })
+        Ok(Caller { session })
     }
 }
 
-/// Refuses what a browser sends on behalf of another site: every unsafe method and every WebSocket upgrade.
+/// Refuses what a browser sends on behalf of another site: every unsafe method and every WebSocket upgrade. What carries
+/// neither header was sent by no browser that would also send the cookie (`SameSite=Strict`).
 pub fn refuse_cross_site(request: &impl Incoming) -> Result<()> {
     let upgrade = request.header("upgrade").is_some();
     if matches!(request.method(), "GET" | "HEAD" | "OPTIONS") && !upgrade {
@@ -93,9 +112,15 @@ pub fn refuse_cross_site(request: &impl Incoming) -> Result<()> {
         return refused("sec-fetch-site");
     }
     if let Some(origin) = request.header("origin")
-        && origin != request.origin()
+        && !is_own(&origin, request.origin())
     {
         return refused("origin");
     }
     Ok(())
+}
+
+/// Whether `origin` (RFC 6454) is our own. A proxy that ends TLS in front of us hands `https` on as `http`.
+fn is_own(origin: &str, own: &str) -> bool {
+    let behind_tls = || origin.strip_prefix("https://").zip(own.strip_prefix("http://"));
+    origin == own || behind_tls().is_some_and(|(origin, own)| origin == own)
 }

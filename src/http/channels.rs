@@ -7,11 +7,13 @@ use serde_json::value::RawValue;
 use super::caller::Caller;
 use super::reply::Reply;
 use super::{Context, Incoming, Platform, Response, Subscription, input};
+use crate::access::bar::Listener;
 use crate::access::{Action, Owner, refused};
 use crate::channel::cursor::Position;
 use crate::channel::frame::{self, SUBPROTOCOL};
 use crate::channel::sse::EVENT_STREAM;
 use crate::channel::{EventKind, Topic, TopicReply, TopicRequest};
+use crate::clinic::sessions::Sessions;
 use crate::error::{Error, Kind, Result};
 use crate::time::Ttl;
 
@@ -58,8 +60,7 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
         Some(_) => Some(Ttl::from_secs(input::count(&parameters, "wait", LONGEST_WAIT, LONGEST_WAIT)?)),
         None => None,
     };
-    let subscription =
-        |after| Subscription { topic: topic.clone(), after, user: caller.session.principal.user.clone() };
+    let subscription = |after, listener| Subscription { topic: topic.clone(), after, listener };
 
     let upgrade = context.request.header("upgrade");
     if upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
@@ -67,14 +68,16 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
         if offered.is_some_and(|offered| !offered.split(',').any(|one| one.trim() == SUBPROTOCOL)) {
             return Err(Error::invalid("sec-websocket-protocol", "the subprotocol here is bedside.v1"));
         }
-        return Ok(Reply::Subscribe(subscription(after)));
+        let listener = register(context, &caller, &topic).await?;
+        return Ok(Reply::Subscribe(subscription(after, listener)));
     }
     if input::names(context.request, "text/event-stream") {
         // A browser that comes back to the URL it began with says here how far it got since.
         let last = context.request.header("last-event-id").filter(|id| !id.is_empty());
         let after = last.map(|id| position("last-event-id", &id)).transpose()?.or(after);
         let head = Response::empty(200).header("content-type", EVENT_STREAM);
-        return Ok(Reply::Stream(subscription(after), head));
+        let listener = register(context, &caller, &topic).await?;
+        return Ok(Reply::Stream(subscription(after, listener), head));
     }
     input::accepts_json(context.request, "application/json")?;
     let request = TopicRequest::Page { topic: topic.clone(), after, limit };
@@ -88,10 +91,23 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
     match wait {
         Some(wait) if page.events.is_empty() && page.gap.is_none() => {
             let after = Some(Position::Cursor(page.cursor));
-            Ok(Reply::Poll(subscription(after), wait, Response::json_to_come()))
+            let listener = register(context, &caller, &topic).await?;
+            Ok(Reply::Poll(subscription(after, listener), wait, Response::json_to_come()))
         }
         _ => Ok(Reply::Response(Response::json(200, frame::page(&topic, &page)?))),
     }
+}
+
+/// Has the clinic's object tell the topic when the caller's session ends, or what they may follow changes. Whatever of that
+/// happens from here on closes the connection, also one that is yet to be made.
+async fn register<P: Platform, R: Incoming>(
+    context: &Context<'_, P, R>,
+    caller: &Caller,
+    topic: &Topic,
+) -> Result<Listener> {
+    let listener = caller.session.listener();
+    context.platform.follow(listener.clone(), topic.clone()).await?;
+    Ok(listener)
 }
 
 #[derive(Deserialize)]

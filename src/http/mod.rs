@@ -17,6 +17,7 @@ mod reply;
 mod route;
 mod search;
 mod sessions;
+mod sign_in;
 mod users;
 mod views;
 
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
+use crate::access::bar::Listener;
 use crate::channel::Topic;
 use crate::channel::cursor::Position;
 use crate::chart::cache::read::Ports;
@@ -74,7 +76,7 @@ pub struct Subscription {
     /// Where to go on; `None` from now on.
     pub after: Option<Position>,
     /// Who listens.
-    pub user: String,
+    pub listener: Listener,
 }
 
 /// What every handler is given.
@@ -137,6 +139,8 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
     caller::refuse_cross_site(context.request)?;
     let response = match route {
         Route::Session => sessions::handle(context).await?,
+        Route::Sessions => sessions::all(context).await?,
+        Route::SessionOf(id) => sessions::one(context, &id).await?,
         Route::Users => users::all(context).await?,
         Route::User(id) => users::one(context, &id).await?,
         Route::UserPassword(id) => users::password(context, &id).await?,
@@ -172,6 +176,8 @@ mod leases_tests;
 mod results_tests;
 #[cfg(test)]
 mod search_tests;
+#[cfg(test)]
+mod sessions_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -13,6 +13,10 @@ use crate::lease::LeaseName;
 pub enum Route {
     /// `/session`
     Session,
+    /// `/sessions`
+    Sessions,
+    /// `/sessions/{id}`
+    SessionOf(String),
     /// `/users`
     Users,
     /// `/users/{id}`
@@ -67,6 +71,8 @@ impl Route {
     pub fn methods(&self) -> &'static [&'static str] {
         match self {
             Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
+            Route::Sessions => &["GET", "DELETE"],
+            Route::SessionOf(_) => &["DELETE"],
             Route::Users | Route::Type(_) | Route::Channel(_) => &["GET", "POST"],
             Route::System | Route::Book | Route::Search(_) | Route::Acknowledge(_) => &["POST"],
             Route::User(_) | Route::Thresholds(_) => &["GET", "PUT"],
@@ -121,6 +127,8 @@ pub fn find(path: &str) -> Result<Route> {
     };
     match segments.as_slice() {
         ["session"] => Ok(Route::Session),
+        ["sessions"] => Ok(Route::Sessions),
+        ["sessions", one] => Ok(Route::SessionOf(id(one)?)),
         ["users"] => Ok(Route::Users),
         ["users", user] => Ok(Route::User(id(user)?)),
         ["users", user, "password"] => Ok(Route::UserPassword(id(user)?)),
@@ -163,6 +171,8 @@ mod tests {
         let table = [
             ("/session", Some(Route::Session)),
             ("/session/", None),
+            ("/sessions", Some(Route::Sessions)),
+            ("/sessions/a-b", Some(Route::SessionOf("a-b".into()))),
             ("/users/a-b/wards", Some(Route::UserWards("a-b".into()))),
             ("/fhir/Patient", Some(Route::Type(ResourceType::Patient))),
             ("/fhir/Patient/_search", Some(Route::Search(ResourceType::Patient))),

@@ -4,7 +4,6 @@ use super::testing::*;
 use super::*;
 use crate::clinic::courier::Courier;
 use crate::testing::{Local, block_on};
-use crate::time::Ttl;
 
 #[test]
 fn the_first_account_is_made_with_the_setup_token_once() {
@@ -18,71 +17,6 @@ fn the_first_account_is_made_with_the_setup_token_once() {
     assert_eq!(post("nurse", SETUP), 422);
     assert_eq!(post("admin", SETUP), 201);
     assert_eq!(post("admin", SETUP), 409);
-}
-
-#[test]
-fn a_failed_sign_in_answers_alike_whatever_the_reason() {
-    let (app, admin) = ready();
-    user(&app, &admin, "shut", r#""role":"nurse""#);
-    let id = user(&app, &admin, "off", r#""role":"nurse""#);
-    assert_eq!(put(&app, &admin, &format!("/users/{id}"), r#"{"disabled":true}"#).status, 200);
-    let attempt = |username: &str, password: &str| {
-        let before = app.platform.asked.get();
-        let body = format!(r#"{{"username":"{username}","password":"{password}"}}"#);
-        let mut reply = ask(&app, &Sent::new("POST", "/session").json(&body));
-        reply.headers.retain(|(name, _)| *name != "x-request-id");
-        (reply, app.platform.asked.get() - before)
-    };
-    for _ in 0..5 {
-        attempt("shut", "wrong wrong wrong");
-    }
-    let wrong = attempt("admin", "wrong wrong wrong");
-    assert_eq!(wrong.0.status, 401);
-    assert_eq!(attempt("nobody", PASSWORD), wrong);
-    assert_eq!(attempt("shut", PASSWORD), wrong);
-    assert_eq!(attempt("off", PASSWORD), wrong);
-    app.platform.pass(Ttl::from_secs(30));
-    assert_eq!(attempt("shut", PASSWORD).0.status, 201);
-}
-
-#[test]
-fn a_session_by_cookie_and_by_bearer() {
-    let (app, _) = ready();
-    let body = format!(r#"{{"username":" Admin ","password":"{PASSWORD}"}}"#);
-    let reply = ask(&app, &Sent::new("POST", "/session").json(&body));
-    let cookie = header(&reply, "set-cookie").unwrap();
-    assert!(value(&reply).get("token").is_none());
-    let attributes = "; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=43200";
-    assert!(cookie.starts_with("__Host-session=bs1.") && cookie.ends_with(attributes), "{cookie}");
-    let pair = cookie.split(';').next().unwrap();
-    let me = ask(&app, &Sent::new("GET", "/session").header("cookie", &format!("a=b; {pair}; c=d")));
-    assert_eq!((me.status, text(&value(&me), "/user/role").as_str()), (200, "admin"));
-    let out = ask(&app, &Sent::new("DELETE", "/session").header("cookie", pair));
-    assert_eq!(out.status, 204);
-    assert!(header(&out, "set-cookie").unwrap().contains("Max-Age=0"));
-    let after = ask(&app, &Sent::new("GET", "/session").header("cookie", pair));
-    assert_eq!((after.status, header(&after, "www-authenticate")), (401, Some("Bearer realm=\"Bedside\"")));
-}
-
-#[test]
-fn only_what_a_person_did_is_activity() {
-    let (app, token) = ready();
-    patient(&app, &token, "p");
-    let idle = |reply: &Response| text(&value(reply), "/idle_expires_at");
-    let first = idle(&get(&app, &token, "/session"));
-    app.platform.pass(Ttl::from_mins(5));
-    assert_eq!(idle(&get(&app, &token, "/session")), first);
-    let background = Sent::new("GET", "/fhir/Patient/p").by(&token).header("bedside-background", "?1");
-    assert_eq!(ask(&app, &background).status, 200);
-    get(&app, &token, "/channels/patient/p");
-    assert_eq!(idle(&get(&app, &token, "/session")), first);
-    get(&app, &token, "/fhir/Patient/p");
-    let second = idle(&get(&app, &token, "/session"));
-    assert!(second > first);
-    app.platform.pass(Ttl::from_mins(5));
-    assert!(idle(&ask(&app, &Sent::new("PUT", "/session").by(&token))) > second);
-    app.platform.pass(Ttl::from_mins(15));
-    assert_eq!(get(&app, &token, "/session").status, 401);
 }
 
 #[test]
@@ -240,31 +174,6 @@ fn every_route_asks_who_may() {
 }
 
 #[test]
-fn a_change_of_an_account_is_in_force_when_it_is_acknowledged() {
-    let (app, admin) = ready();
-    let id = user(&app, &admin, "nora", r#""role":"nurse""#);
-    let token = sign_in(&app, "nora");
-    assert_eq!(put(&app, &admin, &format!("/users/{id}/wards"), r#"{"wards":["w1"]}"#).status, 200);
-    assert_eq!(value(&get(&app, &token, "/session"))["user"]["wards"][0], "w1");
-
-    let path = format!("/users/{id}/password");
-    let own = |current: &str| format!(r#"{{"password":"another long password","current":"{current}"}}"#);
-    assert_eq!(put(&app, &token, &path, r#"{"password":"another long password"}"#).status, 400);
-    assert_eq!(put(&app, &token, &path, &own("wrong wrong wrong")).status, 403);
-    assert_eq!(put(&app, &token, &path, &own(PASSWORD)).status, 200);
-    assert_eq!(get(&app, &token, "/session").status, 401);
-    assert_eq!(put(&app, &admin, &path, &format!(r#"{{"password":"{PASSWORD}"}}"#)).status, 200);
-
-    let token = sign_in(&app, "nora");
-    app.platform.store.fail_next(crate::store::memory::Fault::Before);
-    assert_eq!(get(&app, &token, "/session").status, 503);
-    assert_eq!(put(&app, &admin, &format!("/users/{id}"), r#"{"disabled":true}"#).status, 200);
-    assert_eq!(get(&app, &token, "/session").status, 401);
-    let me = text(&value(&get(&app, &admin, "/session")), "/user/id");
-    assert_eq!(put(&app, &admin, &format!("/users/{me}"), r#"{"disabled":true}"#).status, 409);
-}
-
-#[test]
 fn an_observation_and_its_event_commit_together() {
     let (app, token) = ready();
     patient(&app, &token, "p");
@@ -345,17 +254,6 @@ fn an_event_stream_is_granted_to_whom_may_listen() {
     user(&app, &token, "dora", r#""role":"device""#);
     let device = Sent::new("GET", "/channels/patient/p").header("accept", named).by(&sign_in(&app, "dora"));
     assert_eq!(ask(&app, &device).status, 403);
-}
-
-#[test]
-fn other_sites_are_refused() {
-    let (app, token) = ready();
-    let sent = |name, value: &str| Sent::new("PUT", "/session").by(&token).header(name, value);
-    assert_eq!(ask(&app, &sent("sec-fetch-site", "cross-site")).status, 403);
-    assert_eq!(ask(&app, &sent("sec-fetch-site", "same-site")).status, 403);
-    assert_eq!(ask(&app, &sent("origin", "null")).status, 403);
-    assert_eq!(ask(&app, &sent("sec-fetch-site", "same-origin")).status, 200);
-    assert_eq!(ask(&app, &sent("origin", ORIGIN)).status, 200);
 }
 
 #[test]

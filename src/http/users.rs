@@ -1,15 +1,19 @@
 //! `/users`: administrators create, disable, reset and assign; everybody may change their own password.
 //!
-//! Invariant: a change is acknowledged only once the account's open sessions are under it. The very first account is made
+//! Invariant: a change is acknowledged only once the account's open sessions are under it; whoever changes their own password
+//! goes on under a new token. The very first account is made
 //! with the deployment's setup token and is an administrator; after that the token opens nothing.
 
 use serde::{Deserialize, Serialize};
 
-use super::caller::Caller;
+use super::caller::{Caller, transport};
 use super::reply::Response;
-use super::{Context, Incoming, Platform, input};
+use super::sessions::SessionBody;
+use super::sign_in::{Transport, issue};
+use super::{Context, Incoming, Platform, input, sessions};
 use crate::access::audit::Actor;
 use crate::access::{Action, Principal, Role, refused};
+use crate::clinic::sessions::{SessionRequest, Sessions};
 use crate::clinic::{ClinicReply, ClinicRequest};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing, check_bindings, check_practitioner, is_username};
@@ -65,6 +69,8 @@ struct UserBody<'a> {
     practitioner: Option<&'a str>,
     wards: &'a [String],
     patients: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionBody<'a>>,
 }
 
 fn user_body(account: &Account) -> UserBody<'_> {
@@ -79,6 +85,7 @@ fn user_body(account: &Account) -> UserBody<'_> {
         practitioner: account.practitioner.as_deref(),
         wards: &principal.wards,
         patients: &principal.patients,
+        session: None,
     }
 }
 
@@ -189,7 +196,7 @@ pub async fn one<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str
     let caller = administrator(context).await?;
     if context.request.method() != "PUT" {
         let account = context.platform.account(id).await?;
-        return Ok(Response::json(200, write(&user_body(&account))?));
+        return reply(&account, None);
     }
     let sent: UserChange = input::json(context.request).await?;
     let own = caller.session.principal.user == id;
@@ -210,7 +217,7 @@ pub async fn one<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &str
         disabled: sent.disabled,
         ..Change::default()
     };
-    apply(context, id, change, caller.actor(&context.id)).await
+    reply(&apply(context, id, change, caller.actor(&context.id)).await?, None)
 }
 
 /// `/users/{id}/wards`
@@ -223,7 +230,7 @@ pub async fn wards<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id: &s
     check_ids("wards", sent.wards.as_deref().unwrap_or_default())?;
     check_ids("patients", sent.patients.as_deref().unwrap_or_default())?;
     let change = Change { wards: sent.wards, patients: sent.patients, ..Change::default() };
-    apply(context, id, change, caller.actor(&context.id)).await
+    reply(&apply(context, id, change, caller.actor(&context.id)).await?, None)
 }
 
 /// `/users/{id}/password`
@@ -235,20 +242,32 @@ pub async fn password<P: Platform, R: Incoming>(context: &Context<'_, P, R>, id:
     }
     let sent: NewPassword = input::json(context.request).await?;
     let account = context.platform.account(id).await?;
+    let places = context.places()?;
     if own {
         let current = sent.current.ok_or_else(|| Error::invalid("current", "the present password is missing"))?;
-        let credential = context.platform.credential(&account.username).await?;
-        let open = credential.filter(|credential| credential.is_open(context.platform.now()));
-        if !password::verify(&current, open.as_ref().map(|credential| credential.hash.as_str())) {
-            let actor = caller.actor(&context.id);
-            context.platform.ask(ClinicRequest::SignInFailed { username: account.username, actor }).await?;
+        let credential = context.platform.attempt(&account.username, &places).await?;
+        if !password::verify(&current, credential.as_ref().map(|credential| credential.hash.as_str())) {
+            context.platform.about(SessionRequest::Failed { actor: caller.actor(&context.id) }).await?;
             return Err(refused().at("current"));
         }
     }
     password::check_choice(&sent.password, &account.username)?;
     let hash = password::hash(&sent.password, context.platform)?;
     let change = Change { password: Some(hash), ..Change::default() };
-    apply(context, id, change, caller.actor(&context.id)).await
+    let account = apply(context, id, change, caller.actor(&context.id)).await?;
+    if !own {
+        return reply(&account, None);
+    }
+    // The session that this came with has ended with all others; its holder goes on under a new token.
+    let Some((session, token)) = issue(context, &account, None, &places, &places).await? else {
+        return Err(Error::unavailable("the password is changed, and the account is being changed again; sign in"));
+    };
+    match transport(context.request) {
+        Transport::Bearer => reply(&account, Some(sessions::body(&session, Some(&token)))),
+        Transport::Cookie => {
+            Ok(sessions::handed_over(context, reply(&account, Some(sessions::body(&session, None)))?, &token))
+        }
+    }
 }
 
 /// Commits the change, then brings it to the account's sessions before it is acknowledged.
@@ -257,7 +276,7 @@ async fn apply<P: Platform, R: Incoming>(
     id: &str,
     change: Change,
     actor: Actor,
-) -> Result<Response> {
+) -> Result<Account> {
     let request = ClinicRequest::ChangeAccount { id: id.to_owned(), change, actor };
     let account = context.platform.change(request).await?;
     let standing = Standing::from(&account);
@@ -267,5 +286,9 @@ async fn apply<P: Platform, R: Incoming>(
         )
     })?;
     context.platform.ask(ClinicRequest::Heard(standing)).await?;
-    Ok(Response::json(200, write(&user_body(&account))?))
+    Ok(account)
+}
+
+fn reply(account: &Account, session: Option<SessionBody<'_>>) -> Result<Response> {
+    Ok(Response::json(200, write(&UserBody { session, ..user_body(account) })?))
 }

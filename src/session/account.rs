@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Principal, Role};
 use crate::error::{Error, Kind, Result};
-use crate::time::{Ttl, UnixMillis};
 
 /// An account without its password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,21 +155,6 @@ pub fn is_username(username: &str) -> bool {
         && username.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Wrong passwords in a row that are free of charge.
-const FREE_FAILURES: u64 = 4;
-/// The first lock; each further failure doubles it.
-const FIRST_LOCK: Ttl = Ttl::from_secs(30);
-/// The longest lock, so that nobody can lock a colleague out for good.
-const LONGEST_LOCK: Ttl = Ttl::from_mins(15);
-
-/// Until when an account is locked after `failures` wrong passwords in a row, the last of them at `now`.
-pub fn locked_until(failures: u64, now: UnixMillis) -> Option<UnixMillis> {
-    let over = failures.checked_sub(FREE_FAILURES.saturating_add(1))?;
-    let doubled =
-        FIRST_LOCK.0.saturating_mul(1_u64.checked_shl(u32::try_from(over).unwrap_or(u32::MAX)).unwrap_or(u64::MAX));
-    Some(now.plus(Ttl(doubled.min(LONGEST_LOCK.0))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,15 +221,6 @@ mod tests {
         ] {
             assert_eq!(check_bindings(&bad).unwrap_err().field.as_deref(), Some(field), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_lock_grows_and_has_an_end() {
-        let now = UnixMillis(1_000);
-        assert_eq!(locked_until(4, now), None);
-        assert_eq!(locked_until(5, now), Some(UnixMillis(31_000)));
-        assert_eq!(locked_until(7, now), Some(UnixMillis(121_000)));
-        assert_eq!(locked_until(u64::MAX, now), Some(UnixMillis(901_000)));
     }
 
     #[test]

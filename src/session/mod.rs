@@ -1,19 +1,42 @@
 //! Sessions: opened by a sign-in, kept alive by what a person does, and dead for good once ended.
 //!
-//! Invariant: a session is valid only while its row exists, its account's [`Standing`] beside it is enabled and at the
-//! session's floor, and neither lifetime has run out. Writes to a session's row carry the version they read, so that no
-//! late write brings a deleted one back. Session and standing share a shard: one call reads both.
+//! Invariant: a session is valid only while its row exists and is no tombstone, its account's [`Standing`] beside it is
+//! enabled and at the session's floor, and neither lifetime has run out. Session and standing share a shard: one call reads
+//! both.
+//!
+//! Why an ended session does not come back. A row is written in three ways, and each carries a condition on a version that
+//! the store gives only once, so that a copy of the write that comes late does nothing:
+//! - [`open`] creates it, if there is none and the standing is the very one that the password was judged under. The token is
+//!   handed out only after the clinic's object has noted the session under that version of the account ([`registry`]);
+//! - [`touch`] replaces the version that was read;
+//! - [`revoke`] replaces whatever is there by a tombstone that stays until the session would have ended by itself, so that
+//!   a late copy of [`open`] finds something there.
+//!
+//! An account's change raises the floor in its standing, which is never deleted and only replaced by a higher version.
+//! Before either is acknowledged it is in the clinic's object, and the courier brings it to the store until the store has
+//! it. If the store loses everything, rows and standings go together: what comes late finds another version, or none. A
+//! sign-in that writes an outdated standing into the void is refused by the clinic's object, and its token is never seen.
 
 pub mod account;
+pub mod device;
+pub mod limit;
 pub mod password;
+pub mod registry;
 pub mod roster;
 pub mod token;
 
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use self::account::Standing;
+use self::registry::Ended;
 use self::token::Token;
+use crate::access::bar::Listener;
+pub use crate::access::signed_out;
 use crate::access::{Principal, Role};
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Applied, Condition, Entry, Op, OpReply, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
@@ -27,6 +50,22 @@ pub struct Lifetimes {
     pub absolute: Ttl,
 }
 
+/// So long before a session's end its owner is warned.
+const WARNING: Ttl = Ttl::from_mins(1);
+
+impl Lifetimes {
+    /// Those of a deployment.
+    pub fn of(config: &Config) -> Lifetimes {
+        Lifetimes { idle: config.session_idle, absolute: config.session_absolute }
+    }
+
+    /// When the owner of a session that ends at `ends` is warned: a minute before, and no earlier than half the idle time.
+    pub fn warning(self, ends: UnixMillis) -> UnixMillis {
+        let half = self.idle.0.checked_div(2).unwrap_or(0);
+        UnixMillis(ends.0.saturating_sub(WARNING.0.min(half)))
+    }
+}
+
 /// The idle clock is written at most once in this fraction of the idle time.
 const TOUCH_FRACTION: u64 = 10;
 /// How often a race for the standing is run again before the caller is asked to.
@@ -35,14 +74,22 @@ const TRIES: usize = 5;
 /// A session's row. Field names are stored: they may be added to, with a default, and not renamed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
+    id: String,
     floor: u64,
     ends: UnixMillis,
     active: UnixMillis,
+    /// A tombstone.
+    #[serde(default)]
+    ended: bool,
 }
 
 /// A session that was valid when it was checked.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// Its public id: neither the token nor anything that opens it.
+    pub id: String,
+    /// The version of the account by which it was judged.
+    pub version_of_account: u64,
     /// Who is signed in.
     pub principal: Principal,
     /// When it ends whatever happens.
@@ -75,11 +122,6 @@ fn decode<'a, T: Deserialize<'a>>(entry: &'a Entry) -> Result<T> {
         .map_err(|_| Error::internal("a session row is not of the shape this version writes"))
 }
 
-/// The refusal of every request without a valid session: 401, the same whatever the reason.
-pub fn signed_out() -> Error {
-    Error::new(Kind::Unauthenticated, "sign in first: there is no session, or it has ended")
-}
-
 /// The version that a batch with one put wrote.
 fn written(replies: Vec<OpReply>) -> Option<u64> {
     replies.into_iter().find_map(|reply| match reply {
@@ -103,7 +145,8 @@ fn judge(
     let row: Row = decode(&session)?;
     let standing: Standing = decode(&standing)?;
     let idle_expires_at = idle_end(&standing.principal, &row, lifetimes);
-    let ended = standing.disabled
+    let ended = row.ended
+        || standing.disabled
         || row.floor != standing.floor
         || now >= row.ends
         || idle_expires_at.is_some_and(|at| now >= at);
@@ -111,6 +154,8 @@ fn judge(
         return Err(signed_out());
     }
     Ok(Session {
+        id: row.id.clone(),
+        version_of_account: standing.version,
         principal: standing.principal,
         expires_at: row.ends,
         idle_expires_at,
@@ -155,35 +200,40 @@ pub async fn touch(store: &impl Store, lifetimes: Lifetimes, now: UnixMillis, se
             let version = written(replies).unwrap_or(session.version);
             Ok(Session { row, idle_expires_at, version, ..session })
         }
-        // Either another request of the same person moved the clock first, which is as good, or the session is gone.
+        // Either another request of the same person moved the clock first, which is as good, or the session is over.
         Applied::Refused { .. } => {
             let again = store.apply(shard_of(&session.principal.user), vec![Op::get(session.key.clone())]).await?;
-            match again.entries().next().flatten() {
-                Some(_) => Ok(session),
-                None => Err(signed_out()),
-            }
+            let row: Option<Row> = again.entries().next().flatten().as_ref().map(decode).transpose()?;
+            if row.is_some_and(|row| !row.ended) { Ok(session) } else { Err(signed_out()) }
         }
     }
 }
 
-/// Opens a session under the new `token` for an account whose password was just found right. `previous`, the token that the
-/// client came with, is dead afterwards. `None` where the account has changed since `standing` was read: read it and judge
-/// the password again.
+/// A sign-in whose password was right.
+#[derive(Clone, Copy, Debug)]
+pub struct SignIn<'a> {
+    /// The account as the password was judged by.
+    pub standing: &'a Standing,
+    /// The new session's public id.
+    pub id: &'a str,
+    /// The new session's token.
+    pub token: &'a Token,
+}
+
+/// Opens a session at `now`. Its token must not be handed out before the clinic's object has noted it. `None` where the
+/// account has changed since `standing` was read: read it and judge the password again.
 pub async fn open(
     store: &impl Store,
     secret: &[u8],
     lifetimes: Lifetimes,
     now: UnixMillis,
-    standing: &Standing,
-    token: &Token,
-    previous: Option<&Token>,
+    sign_in: SignIn<'_>,
 ) -> Result<Option<Session>> {
-    if let Some(previous) = previous {
-        close(store, secret, previous).await?;
-    }
+    let SignIn { standing, id, token } = sign_in;
     let user = &standing.principal.user;
     let key = session_key(token, secret)?;
-    let row = Row { floor: standing.floor, ends: now.plus(lifetimes.absolute), active: now };
+    let row =
+        Row { id: id.to_owned(), floor: standing.floor, ends: now.plus(lifetimes.absolute), active: now, ended: false };
     let idle_expires_at = idle_end(&standing.principal, &row, lifetimes);
     for _ in 0..TRIES {
         let Some(guard) = settle(store, standing).await? else { return Ok(None) };
@@ -195,6 +245,8 @@ pub async fn open(
         };
         if let Applied::Done(replies) = store.apply(shard_of(user), vec![guard, put]).await? {
             return Ok(Some(Session {
+                id: row.id.clone(),
+                version_of_account: standing.version,
                 principal: standing.principal.clone(),
                 expires_at: row.ends,
                 idle_expires_at,
@@ -205,6 +257,29 @@ pub async fn open(
         }
     }
     Err(Error::unavailable("the account is being changed; try again"))
+}
+
+impl Session {
+    /// What the clinic's object notes of it. `device` is what it was opened on.
+    pub fn opening(&self, device: String, lifetimes: Lifetimes) -> registry::Opening {
+        registry::Opening {
+            id: self.id.clone(),
+            key: self.key.clone(),
+            device,
+            ends: self.expires_at,
+            look: lifetimes.warning(self.idle_expires_at.unwrap_or(self.expires_at)),
+        }
+    }
+
+    /// Its holder as a listener to topics.
+    pub fn listener(&self) -> Listener {
+        Listener { user: self.principal.user.clone(), version: self.version_of_account, session: self.id.clone() }
+    }
+
+    /// It, ended: for [`revoke`].
+    pub fn ended(&self) -> Ended {
+        Ended { id: self.id.clone(), user: self.principal.user.clone(), key: self.key.clone(), ends: self.expires_at }
+    }
 }
 
 /// Makes the stored standing at least as new as `standing`. Gives the check that it is exactly this one, or `None` where a
@@ -243,10 +318,54 @@ pub async fn project(store: &impl Store, standing: &Standing) -> Result<()> {
     settle(store, standing).await.map(|_| ())
 }
 
-/// Ends the session of `token`, if there is one. Once acknowledged it never works again.
-pub async fn close(store: &impl Store, secret: &[u8], token: &Token) -> Result<()> {
-    let delete = Op::Delete { key: session_key(token, secret)?, condition: Condition::Always };
-    store.apply(shard_of(token.user()), vec![delete]).await.map(|_| ())
+/// Puts tombstones in the place of sessions. Once this is acknowledged, none of them works again. Repeating it does no
+/// harm.
+pub async fn revoke(store: &impl Store, ended: &[Ended]) -> Result<()> {
+    let mut batches: BTreeMap<Shard, Vec<Op>> = BTreeMap::new();
+    for ended in ended {
+        let tombstone = Row { id: ended.id.clone(), floor: 0, ends: ended.ends, active: UnixMillis(0), ended: true };
+        batches.entry(shard_of(&ended.user)).or_default().push(Op::Put {
+            key: ended.key.clone(),
+            value: encode(&tombstone)?,
+            condition: Condition::Always,
+            expires: Some(ended.ends),
+        });
+    }
+    try_join_all(batches.into_iter().map(|(shard, batch)| store.apply(shard, batch))).await.map(|_| ())
+}
+
+/// How a session stands in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// When its owner last did something, to a tenth of the idle time.
+    pub active: UnixMillis,
+    /// When it ends if nothing happens.
+    pub ends: UnixMillis,
+    /// Whether that is because nobody does anything, and not because it has lasted long enough.
+    pub idle: bool,
+}
+
+/// How sessions of `user` stand at `now`, in the order of their `keys`; `None` for one that is over. One call.
+pub async fn states(
+    store: &impl Store,
+    lifetimes: Lifetimes,
+    now: UnixMillis,
+    user: &str,
+    keys: Vec<String>,
+) -> Result<Vec<Option<State>>> {
+    let gets = std::iter::once(standing_key(user)).chain(keys.iter().cloned()).map(Op::get).collect();
+    let mut entries = store.apply(shard_of(user), gets).await?.entries();
+    let standing = entries.next().flatten();
+    let states =
+        keys.into_iter().zip(entries).map(|(key, row)| match judge(row, standing.clone(), key, now, lifetimes) {
+            Ok(session) => {
+                let ends = session.idle_expires_at.unwrap_or(session.expires_at);
+                Ok(Some(State { active: session.row.active, ends, idle: ends < session.expires_at }))
+            }
+            Err(error) if error.kind == Kind::Unauthenticated => Ok(None),
+            Err(error) => Err(error),
+        });
+    states.collect()
 }
 
 #[cfg(test)]

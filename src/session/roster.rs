@@ -1,15 +1,15 @@
-//! Accounts in the clinic's SQLite: who they are, their passwords' hashes, wrong tries, and which changes are on their way
-//! to the accounts' sessions.
+//! Accounts in the clinic's SQLite: who they are, their passwords' hashes, and which changes are on their way to the
+//! accounts' sessions.
 //!
 //! Invariant: a change of an account and the note that its sessions must hear of it commit together; the note leaves only
 //! when the store of sessions has acknowledged that version.
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{Account, Change, Standing, locked_until};
+use super::account::{Account, Change, Standing};
+use super::limit;
 use crate::error::{Error, Kind, Result};
 use crate::store::sql::{Row, Sql};
-use crate::time::UnixMillis;
 
 /// What a sign-in is judged by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,22 +18,13 @@ pub struct Credential {
     pub account: Account,
     /// The hash of its password.
     pub hash: String,
-    /// Until when no password is right.
-    pub locked_until: Option<UnixMillis>,
-}
-
-impl Credential {
-    /// Whether the account lets anybody in at `now`.
-    pub fn is_open(&self, now: UnixMillis) -> bool {
-        !self.account.disabled && self.locked_until.is_none_or(|until| now >= until)
-    }
 }
 
 /// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     for statement in [
         "CREATE TABLE IF NOT EXISTS accounts (id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, \
-         account TEXT NOT NULL, hash TEXT NOT NULL, failures INTEGER NOT NULL, locked_until INTEGER) WITHOUT ROWID",
+         account TEXT NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID",
         "CREATE TABLE IF NOT EXISTS standings_due (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
     ] {
         sql.exec(statement, &[])?;
@@ -56,7 +47,7 @@ pub fn create(sql: &impl Sql, account: &Account, hash: &str, only_first: bool) -
         return Err(Error::new(Kind::Conflict, "there are accounts already: sign in as an administrator"));
     }
     let inserted = sql.first(
-        "INSERT INTO accounts (id, username, account, hash, failures) VALUES (?1, ?2, ?3, ?4, 0) \
+        "INSERT INTO accounts (id, username, account, hash) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (username) DO NOTHING RETURNING id",
         &[account.principal.user.as_str().into(), account.username.as_str().into(), text(account)?.into(), hash.into()],
     )?;
@@ -68,44 +59,15 @@ pub fn create(sql: &impl Sql, account: &Account, hash: &str, only_first: bool) -
 
 /// What the sign-in of `username` is judged by; `None` where there is no such account.
 pub fn credential(sql: &impl Sql, username: &str) -> Result<Option<Credential>> {
-    sql.first("SELECT account, hash, locked_until FROM accounts WHERE username = ?1", &[username.into()])?
-        .map(|mut row| {
-            Ok(Credential {
-                account: account(&mut row)?,
-                hash: row.text()?,
-                locked_until: row.maybe_number()?.map(UnixMillis),
-            })
-        })
+    sql.first("SELECT account, hash FROM accounts WHERE username = ?1", &[username.into()])?
+        .map(|mut row| Ok(Credential { account: account(&mut row)?, hash: row.text()? }))
         .transpose()
 }
 
-/// Counts a failed sign-in at `now`, and locks the account where there were too many in a row. A try while it is locked
-/// does not count, so that a lock has an end.
-pub fn failed(sql: &impl Sql, username: &str, now: UnixMillis) -> Result<()> {
-    let counted = sql.first(
-        "UPDATE accounts SET failures = failures + 1 WHERE username = ?1 \
-         AND (locked_until IS NULL OR locked_until <= ?2) RETURNING failures",
-        &[username.into(), now.into()],
-    )?;
-    if let Some(mut row) = counted {
-        let until = locked_until(row.number()?, now);
-        sql.exec("UPDATE accounts SET locked_until = ?2 WHERE username = ?1", &[username.into(), until.into()])?;
-    }
-    Ok(())
-}
-
-/// Counts a sign-in with the right password, judged by `seen`. `false` where the account has been changed, disabled or
-/// locked since it was read: then it is no sign-in.
-pub fn succeeded(sql: &impl Sql, seen: &Account, now: UnixMillis) -> Result<bool> {
-    let Some(current) = credential(sql, &seen.username)? else { return Ok(false) };
-    if current.account.version != seen.version || !current.is_open(now) {
-        return Ok(false);
-    }
-    sql.exec(
-        "UPDATE accounts SET failures = 0, locked_until = NULL WHERE id = ?1",
-        &[seen.principal.user.as_str().into()],
-    )?;
-    Ok(true)
+/// Whether the account is still as `seen`, which a password was judged by.
+pub fn is_current(sql: &impl Sql, seen: &Account) -> Result<bool> {
+    let current = get(sql, &seen.principal.user)?;
+    Ok(current.is_some_and(|current| current.version == seen.version && !current.disabled))
 }
 
 /// The account with this id.
@@ -128,25 +90,24 @@ pub fn with(sql: &impl Sql, holds: impl Fn(&Account) -> bool) -> Result<Vec<Acco
     all.filter(|account| account.as_ref().map_or(true, |account| !account.disabled && holds(account))).collect()
 }
 
-/// Changes the account `id` and notes that its sessions must hear of it. 404 where there is none.
-pub fn change(sql: &impl Sql, id: &str, change: &Change) -> Result<Account> {
+/// Changes the account `id` and notes that its sessions must hear of it. Gives it as it was and as it is; 404 where there is
+/// none.
+pub fn change(sql: &impl Sql, id: &str, change: &Change) -> Result<(Account, Account)> {
     let before = get(sql, id)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such account"))?;
     let after = before.after(change);
     super::account::check_bindings(&after.principal)?;
     super::account::check_practitioner(after.principal.role, after.practitioner.as_deref())?;
     sql.exec("UPDATE accounts SET account = ?2 WHERE id = ?1", &[id.into(), text(&after)?.into()])?;
     if let Some(hash) = &change.password {
-        sql.exec(
-            "UPDATE accounts SET hash = ?2, failures = 0, locked_until = NULL WHERE id = ?1",
-            &[id.into(), hash.as_str().into()],
-        )?;
+        sql.exec("UPDATE accounts SET hash = ?2 WHERE id = ?1", &[id.into(), hash.as_str().into()])?;
+        limit::forget(sql, &after.username)?;
     }
     sql.exec(
         "INSERT INTO standings_due (id, version) VALUES (?1, ?2) \
          ON CONFLICT (id) DO UPDATE SET version = excluded.version",
         &[id.into(), after.version.into()],
     )?;
-    Ok(after)
+    Ok((before, after))
 }
 
 /// At most `limit` standings that their sessions have not acknowledged.

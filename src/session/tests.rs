@@ -33,14 +33,20 @@ impl World {
     }
 
     /// The new token; `None` where the standing is outdated.
-    fn open_as(&self, standing: &Standing, previous: Option<&Token>) -> Option<Token> {
+    fn open_as(&self, standing: &Standing) -> Option<Token> {
         let token = Token::mint(&self.entropy, &standing.principal.user);
-        let opened = open(&self.store, SECRET, LIFETIMES, self.clock.now(), standing, &token, previous);
+        let sign_in = SignIn { standing, id: &self.entropy.uuid(), token: &token };
+        let opened = open(&self.store, SECRET, LIFETIMES, self.clock.now(), sign_in);
         block_on(opened).unwrap().map(|_| token)
     }
 
     fn signed_in(&self) -> Token {
-        self.open_as(&self.standing, None).unwrap()
+        self.open_as(&self.standing).unwrap()
+    }
+
+    fn end(&self, token: &Token) {
+        let ended = self.check(token).unwrap().ended();
+        block_on(revoke(&self.store, &[ended])).unwrap();
     }
 
     fn check(&self, token: &Token) -> Result<Session> {
@@ -102,19 +108,49 @@ fn a_late_touch_does_not_bring_an_ended_session_back() {
     let token = world.signed_in();
     world.pass(Ttl::from_mins(5));
     let in_flight = world.check(&token).unwrap();
-    block_on(close(&world.store, SECRET, &token)).unwrap();
+    world.end(&token);
     let late = block_on(touch(&world.store, LIFETIMES, world.clock.now(), in_flight));
     assert_eq!(late.unwrap_err(), signed_out());
     assert!(world.check(&token).is_err());
 }
 
 #[test]
-fn a_sign_in_ends_the_session_it_came_with() {
+fn a_late_copy_of_the_sign_in_does_not_bring_an_ended_session_back() {
     let world = World::new();
-    let first = world.signed_in();
-    let second = world.open_as(&world.standing, Some(&first)).unwrap();
-    assert!(world.check(&first).is_err());
-    assert!(world.check(&second).is_ok());
+    let token = Token::mint(&world.entropy, &world.standing.principal.user);
+    let sign_in = SignIn { standing: &world.standing, id: "s", token: &token };
+    let open = || block_on(open(&world.store, SECRET, LIFETIMES, world.clock.now(), sign_in));
+    assert!(open().unwrap().is_some());
+    world.end(&token);
+    assert!(open().is_err(), "there is something in its place");
+    assert_eq!(world.check(&token).unwrap_err(), signed_out());
+    world.pass(Ttl(LIFETIMES.absolute.0 - 1));
+    assert!(open().is_err(), "until it would have ended by itself");
+}
+
+#[test]
+fn states_are_those_of_open_sessions() {
+    let world = World::new();
+    let (first, second) = (world.signed_in(), world.signed_in());
+    let keys: Vec<_> = [&first, &second].iter().map(|token| world.check(token).unwrap().key).collect();
+    let states = || {
+        let user = &world.standing.principal.user;
+        let states = states(&world.store, LIFETIMES, world.clock.now(), user, keys.clone());
+        block_on(states).unwrap().into_iter().map(|state| state.map(|state| state.ends)).collect::<Vec<_>>()
+    };
+    let end = world.clock.now().plus(LIFETIMES.idle);
+    assert_eq!(states(), [Some(end), Some(end)]);
+    world.end(&second);
+    assert_eq!(states(), [Some(end), None]);
+    world.pass(LIFETIMES.idle);
+    assert_eq!(states(), [None, None]);
+}
+
+#[test]
+fn a_warning_comes_a_minute_before_the_end_or_halfway() {
+    let short = Lifetimes { idle: Ttl::from_mins(1), ..LIFETIMES };
+    assert_eq!(LIFETIMES.warning(UnixMillis(1_000_000)), UnixMillis(940_000));
+    assert_eq!(short.warning(UnixMillis(1_000_000)), UnixMillis(970_000));
 }
 
 #[test]
@@ -126,7 +162,7 @@ fn a_raised_floor_ends_all_and_a_lower_version_does_not_undo_it() {
     assert!(world.check(&token).is_err());
     block_on(project(&world.store, &world.standing)).unwrap();
     assert!(world.check(&token).is_err());
-    assert!(world.open_as(&world.standing, None).is_none());
+    assert!(world.open_as(&world.standing).is_none());
 }
 
 #[test]

@@ -72,11 +72,15 @@ impl Token {
 
     /// HMAC-SHA-256 of the whole token under `key`, in base64url: the name under which the session is stored.
     pub fn hash(&self, key: &[u8]) -> Result<String> {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(key).map_err(|_| Error::internal("the session key cannot be used"))?;
-        mac.update(self.text.as_bytes());
-        Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        keyed_hash(key, &self.text)
     }
+}
+
+/// HMAC-SHA-256 of `text` under `key`, in base64url.
+pub fn keyed_hash(key: &[u8], text: &str) -> Result<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| Error::internal("the session key cannot be used"))?;
+    mac.update(text.as_bytes());
+    Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 
 /// Whether two secrets are the same, in a time that does not depend on where they differ.

@@ -4,7 +4,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import Bedside from "./index.js";
 import Product, { Clinic as RealClinic, Shard as RealShard, Topic as RealTopic } from "./main.js";
 
-const faults = { drop: false, capture: false, release: false, slow: 0, fault: false };
+const faults = { drop: false, hang: false, capture: false, release: false, slow: 0, fault: false };
 const captured = [];
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -48,6 +48,7 @@ export class Topic extends RealTopic {
       return super.fetch(request);
     }
     if (faults.drop) throw new Error("dropped on the way");
+    if (faults.hang) return new Promise(() => {});
     if (faults.capture) {
       // On the way for so long that the sender gives up.
       captured.push(await request.arrayBuffer());

@@ -1,7 +1,8 @@
 //! The object of one topic: its log, and the sockets that follow it.
 //!
 //! Invariant: a socket is told what it missed and joined to the live events in one turn of the object, without a wait in
-//! between, so that nothing falls between the two.
+//! between, so that nothing falls between the two. In the same turn it is held against the bars, and bars against the
+//! sockets that are there when they come: a session that has ended has no socket here, whichever came first.
 
 mod bell;
 mod readers;
@@ -27,6 +28,7 @@ use super::alarm::Alarm;
 use super::platform::Edge;
 use super::sql::ObjectSql;
 use super::{SUBSCRIPTION, call, decode_subscription, settings};
+use crate::access::bar;
 use crate::channel::frame::{self, SUBPROTOCOL};
 use crate::channel::replay::{Met, replay};
 use crate::channel::{TopicReply, TopicRequest, log, object};
@@ -80,6 +82,7 @@ impl Inner {
         loop {
             let now = self.edge.now();
             let done = object::handle(&self.sql, &self.edge, now, self.retention()?, request)?;
+            done.barred.iter().try_for_each(|barred| self.readers.bar(&self.state, barred))?;
             if let Some(round) = &done.round {
                 self.readers.round(&self.state, round)?;
                 self.bell.ring();
@@ -114,13 +117,15 @@ impl Inner {
         let mut accepted = false;
         loop {
             let now = self.edge.now();
+            // A bar can have come while this waited.
+            bar::admit(&self.sql, &subscription.listener)?;
             self.readers.flush(&self.state);
             let mut send = |frame| {
                 // Not before there is something to say: what is accepted is sent whatever comes.
                 if !std::mem::replace(&mut accepted, true) {
                     let acknowledged = log::extent(&self.sql)?.newest;
                     self.readers.enter(&self.state, socket, acknowledged);
-                    let attached = Attached { user: subscription.user.clone(), acknowledged };
+                    let attached = Attached { listener: subscription.listener.clone(), acknowledged };
                     sockets::accept(&self.state, socket, &attached)?;
                 }
                 sockets::send(socket, frame)
@@ -190,7 +195,10 @@ impl DurableObject for Topic {
             Ok(subscription) => self.inner.subscribe(&subscription, offered).await,
             Err(error) => Err(error),
         };
-        subscribed.map_err(|error| worker::Error::RustError(error.to_string()))
+        match subscribed {
+            Ok(response) => Ok(response),
+            Err(error) => Response::from_bytes(call::answer(&Err::<(), _>(error))),
+        }
     }
 
     async fn alarm(&self) -> Result<Response> {

@@ -11,8 +11,9 @@ use worker::js_sys::Array;
 use worker::{State, WebSocket};
 
 use super::sockets::{self, Attached};
+use crate::access::bar::Barred;
 use crate::channel::frame::{self, Close};
-use crate::channel::object::Round;
+use crate::channel::object::{Round, parting};
 use crate::channel::window::Sent;
 use crate::error::Result;
 
@@ -103,6 +104,21 @@ impl Readers {
             (Some(()), Some(attached)) => sockets::attach(socket, &Attached { acknowledged: offset, ..attached }),
             _ => Ok(()),
         }
+    }
+
+    /// Sends those away whom `barred` is about.
+    pub fn bar(&self, state: &State, barred: &Barred) -> Result<()> {
+        let why = parting(barred);
+        let bye = frame::bye(why)?;
+        self.with(state, |inner| {
+            // What waits goes to everybody who was there when it came.
+            flush(&inner.sockets);
+            for socket in sockets::barred(state, barred) {
+                inner.place(&socket).into_iter().for_each(|place| inner.leave(place));
+                sockets::send_away(&socket, &bye, why);
+            }
+        });
+        Ok(())
     }
 
     /// Sends everybody who has room the same frames.

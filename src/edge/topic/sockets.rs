@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use worker::{State, WebSocket, WebSocketRequestResponsePair};
 
+use crate::access::bar::{Barred, Listener};
 use crate::channel::frame::Close;
 use crate::edge::platform_fault;
 use crate::error::{Error, Result};
@@ -10,19 +11,27 @@ use crate::error::{Error, Result};
 /// What is remembered of a listener while the object sleeps: at most 16 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
-    /// Who listens: the id of their account.
-    pub user: String,
+    /// Who listens.
+    pub listener: Listener,
     /// The offset up to which they have acknowledged.
     pub acknowledged: u64,
 }
 
-/// Takes `socket`. The text `ping` is answered by `pong` while the object sleeps.
-pub fn accept(state: &State, socket: &WebSocket, listener: &Attached) -> Result<()> {
+/// The sockets that `barred` is about. One to which another version of the program attached something else is not known to
+/// be let in.
+pub fn barred(state: &State, barred: &Barred) -> Vec<WebSocket> {
+    let (Barred::Session(tag) | Barred::Before(tag, _)) = barred;
+    let stays = |socket: &WebSocket| attached(socket).is_some_and(|attached| !barred.is_about(&attached.listener));
+    state.get_websockets_with_tag(tag).into_iter().filter(|socket| !stays(socket)).collect()
+}
+
+/// Takes `socket`, found again by session and account. The text `ping` is answered by `pong` while the object sleeps.
+pub fn accept(state: &State, socket: &WebSocket, attached: &Attached) -> Result<()> {
     let ping = WebSocketRequestResponsePair::new("ping", "pong")
         .map_err(|_| Error::internal("the answer to pings could not be set"))?;
     state.set_websocket_auto_response(&ping);
-    state.accept_web_socket(socket);
-    attach(socket, listener)
+    state.accept_websocket_with_tags(socket, &[&attached.listener.session, &attached.listener.user]);
+    attach(socket, attached)
 }
 
 /// Attaches what is to be remembered.

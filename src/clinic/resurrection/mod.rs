@@ -1,0 +1,348 @@
+//! A model of what could bring an ended session back: two hundred requests under way at once, sign-ins that are late,
+//! messages to the store that are lost, answered in vain, delayed and doubled, and a store that loses everything. What must
+//! hold: once an end is acknowledged, no request that begins after it succeeds with that token, and none ever after.
+
+mod net;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use self::net::{Losing, Model, Mutant};
+use super::courier::Courier;
+use super::sessions::{SessionReply, SessionRequest, Sessions, SignedIn};
+use super::*;
+use crate::access::{Principal, Role};
+use crate::session::limit::Places;
+use crate::session::token::Token;
+use crate::session::{self, Lifetimes, SignIn};
+use crate::store::memory::Memory;
+use crate::store::sqlite::SqliteStore;
+use crate::testing::DrivenClock;
+use crate::time::{Clock, Ttl};
+
+const SECRET: &[u8] = &[7; 32];
+/// Short, so that the idle clock is written often.
+const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_secs(20), absolute: Ttl::from_mins(10) };
+const REQUESTS: usize = 200;
+
+type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// A token that somebody has, and since when no request with it may succeed.
+struct Held {
+    token: Token,
+    id: String,
+    dead_since: Cell<Option<u64>>,
+}
+
+/// What the tasks share.
+struct Shared<'a, S> {
+    model: &'a Model<S>,
+    held: RefCell<Vec<Rc<Held>>>,
+    /// Since when no token of before the new password may open anything.
+    changed: Cell<Option<u64>>,
+}
+
+impl<S: Losing> Shared<'_, S> {
+    fn step(&self) -> u64 {
+        self.model.step.get()
+    }
+
+    fn account(&self) -> Account {
+        let mut accounts = roster::list(&self.model.sql, "", 1).unwrap();
+        accounts.remove(0)
+    }
+
+    /// Signs in by `account` as it was read before: `None` where it came to nothing. The flow of `POST /session`.
+    async fn sign_in(&self, account: &Account) -> Option<Rc<Held>> {
+        let model = self.model;
+        let token = Token::mint(&model.random, &account.principal.user);
+        let id = model.random.uuid();
+        let standing = session::account::Standing::from(account);
+        let sign_in = SignIn { standing: &standing, id: &id, token: &token };
+        let opened = session::open(model, SECRET, LIFETIMES, model.now(), sign_in).await;
+        let Ok(Some(session)) = opened else {
+            model.count("sign-in failed in the store");
+            return None;
+        };
+        let signed_in = SignedIn {
+            account: account.clone(),
+            opening: session.opening(String::new(), LIFETIMES),
+            previous: None,
+            places: Places::default(),
+            known: Places::default(),
+            actor: Actor { user: String::new(), request: String::new() },
+        };
+        let counted = model.about(SessionRequest::SignedIn(Box::new(signed_in))).await;
+        if !matches!(counted, Ok(SessionReply::SignedIn(true))) && model.mutant != Mutant::HandsOutUncounted {
+            model.count(if counted.is_ok() { "late sign-in refused" } else { "sign-in failed in the clinic" });
+            return None;
+        }
+        model.count("signed in");
+        let held = Rc::new(Held { token, id, dead_since: Cell::new(None) });
+        if account.version == 1 {
+            held.dead_since.set(self.changed.get());
+        }
+        self.held.borrow_mut().push(Rc::clone(&held));
+        Some(held)
+    }
+
+    /// A request: looks whether the session is open, and moves its idle clock.
+    async fn request(&self, held: &Held) -> bool {
+        let model = self.model;
+        let began = self.step();
+        let done = async {
+            let session = session::check(model, SECRET, LIFETIMES, model.now(), &held.token).await?;
+            session::touch(model, LIFETIMES, model.now(), session).await
+        };
+        let done = done.await;
+        let after_the_end = held.dead_since.get().is_some_and(|since| began >= since);
+        match (&done, after_the_end) {
+            (Ok(_), false) => model.count("let in"),
+            (Ok(_), true) => model.violations.borrow_mut().push(format!("step {began}: an ended session was let in")),
+            (Err(error), true) if error.kind == Kind::Unauthenticated => model.count("refused after the end"),
+            (Err(error), false) if error.kind == Kind::Unauthenticated => {
+                model.count("refused before the end was told")
+            }
+            (Err(_), _) => model.count("request failed"),
+        }
+        done.is_ok()
+    }
+
+    /// Signs out until it is acknowledged. The flow of `DELETE /session`.
+    async fn sign_out(&self, held: &Held) {
+        let (model, user) = (self.model, self.account().principal.user);
+        let actor = || Actor { user: user.clone(), request: String::new() };
+        loop {
+            let ended = model.end(&user, Which::One(held.id.clone()), actor()).await;
+            let Ok(ended) = ended else { continue };
+            if model.mutant == Mutant::AcknowledgesTooEarly || session::revoke(model, &ended).await.is_ok() {
+                break;
+            }
+            model.count("sign-out repeated");
+        }
+        held.dead_since.set(Some(self.step()));
+        model.count("sign-out acknowledged");
+    }
+
+    /// Changes the password until it is acknowledged. The flow of `PUT /users/{id}/password`.
+    async fn change_password(&self) {
+        let (model, user) = (self.model, self.account().principal.user);
+        loop {
+            let change = Change { password: Some("new".into()), ..Change::default() };
+            let actor = Actor { user: user.clone(), request: String::new() };
+            let request = ClinicRequest::ChangeAccount { id: user.clone(), change, actor };
+            let Ok(account) = model.change(request).await else { continue };
+            let standing = session::account::Standing::from(&account);
+            if model.mutant == Mutant::AcknowledgesTooEarly || session::project(model, &standing).await.is_ok() {
+                break;
+            }
+            model.count("change repeated");
+        }
+        self.changed.set(Some(self.step()));
+        for held in self.held.borrow().iter() {
+            held.dead_since.set(held.dead_since.get().or(self.changed.get()));
+        }
+        model.count("change acknowledged");
+    }
+
+    /// A request with every token there ever was.
+    async fn all(&self) {
+        let held = self.held.borrow().clone();
+        for one in held {
+            self.request(&one).await;
+        }
+    }
+
+    async fn lose(&self) {
+        if self.model.chance(50) && self.model.store.lose(self.model.mutant) {
+            self.model.count("store lost everything");
+        }
+    }
+}
+
+fn run<S: Losing>(model: &Model<S>) {
+    let principal = Principal {
+        user: model.random.uuid(),
+        name: "N".into(),
+        role: Role::Nurse,
+        patient: None,
+        wards: Vec::new(),
+        patients: Vec::new(),
+    };
+    let account =
+        Account { principal, practitioner: None, username: "nora".into(), disabled: false, version: 1, floor: 1 };
+    roster::create(&model.sql, &account, "h", true).unwrap();
+    let shared = Shared { model, held: RefCell::default(), changed: Cell::new(None) };
+    let courier = Courier::default();
+    let ended = Cell::new(false);
+
+    let mut tasks: Vec<Task<'_>> = Vec::new();
+    let script = async {
+        let mut first = None;
+        while first.is_none() {
+            first = shared.sign_in(&account).await;
+        }
+        let first = first.unwrap();
+        shared.sign_in(&account).await;
+        model.pause(400).await;
+        shared.sign_out(&first).await;
+        shared.lose().await;
+        model.pause(400).await;
+        shared.change_password().await;
+        shared.lose().await;
+        model.pause(200).await;
+        shared.sign_in(&shared.account()).await;
+        model.pause(100).await;
+        ended.set(true);
+    };
+    tasks.push(Box::pin(script));
+    for _ in 0..6 {
+        // Sign-ins that were judged by the account as it was, and are late.
+        tasks.push(Box::pin(async {
+            model.pause(1_200).await;
+            shared.sign_in(&account).await;
+        }));
+    }
+    for _ in 0..REQUESTS {
+        tasks.push(Box::pin(async {
+            while !ended.get() {
+                model.pause(300).await;
+                let held = shared.held.borrow().clone();
+                if !held.is_empty() {
+                    let one = &held[model.random.below(held.len() as u64) as usize];
+                    shared.request(one).await;
+                }
+            }
+        }));
+    }
+    tasks.push(Box::pin(async {
+        while !ended.get() {
+            model.pause(400).await;
+            model.land().await;
+        }
+    }));
+    tasks.push(Box::pin(async {
+        while !ended.get() {
+            model.pause(200).await;
+            let _ = courier.run(&model.sql, model).await;
+            let _ = courier.tell(&model.sql, model).await;
+        }
+    }));
+    drive(model, tasks);
+
+    // Whatever is still on its way arrives; then nothing that has ended opens anything.
+    model.faults.set(false);
+    let end = async {
+        while !model.late.borrow().is_empty() {
+            model.land().await;
+        }
+        shared.all().await;
+        loop {
+            let _ = courier.run(&model.sql, model).await;
+            let _ = courier.tell(&model.sql, model).await;
+            model.clock.0.set(model.clock.0.get() + registry::TELL_AGAIN.0);
+            if !registry::owes(&model.sql).unwrap() && !courier::owes(&model.sql).unwrap() {
+                break;
+            }
+        }
+        shared.all().await;
+    };
+    drive(model, vec![Box::pin(end)]);
+}
+
+/// Lets one task after the other go on by a bit, at random.
+fn drive<S>(model: &Model<S>, mut tasks: Vec<Task<'_>>) {
+    let mut context = Context::from_waker(Waker::noop());
+    while !tasks.is_empty() {
+        let at = model.random.below(tasks.len() as u64) as usize;
+        model.step.set(model.step.get() + 1);
+        if model.step.get().is_multiple_of(16) {
+            model.clock.0.set(model.clock.0.get() + model.random.below(8));
+        }
+        if tasks[at].as_mut().poll(&mut context).is_ready() {
+            drop(tasks.swap_remove(at));
+        }
+    }
+}
+
+type Counts = BTreeMap<&'static str, u64>;
+
+fn outcome<S: Losing>(model: &Model<S>, sums: &mut Counts) -> Option<String> {
+    run(model);
+    for (what, count) in model.counts.borrow().iter() {
+        *sums.entry(what).or_default() += count;
+    }
+    model.violations.borrow().first().cloned()
+}
+
+fn over_memory(seed: u64, mutant: Mutant, sums: &mut Counts) -> Option<String> {
+    let clock = Rc::new(DrivenClock(Cell::new(1_764_000_000_000)));
+    outcome(&Model::new(seed, mutant, Memory::new(Rc::clone(&clock)), clock), sums)
+}
+
+fn over_sql(seed: u64, mutant: Mutant, sums: &mut Counts) -> Option<String> {
+    let clock = Rc::new(DrivenClock(Cell::new(1_764_000_000_000)));
+    outcome(&Model::new(seed, mutant, SqliteStore::open(Rc::clone(&clock)), clock), sums)
+}
+
+const EXPECTED: [&str; 19] = [
+    "lost",
+    "delayed",
+    "doubled",
+    "reply lost",
+    "clinic not reached",
+    "clinic's reply lost",
+    "late, took effect",
+    "late, refused",
+    "signed in",
+    "sign-in failed in the store",
+    "sign-in failed in the clinic",
+    "late sign-in refused",
+    "let in",
+    "refused before the end was told",
+    "refused after the end",
+    "request failed",
+    "sign-out repeated",
+    "change repeated",
+    "store lost everything",
+];
+
+#[test]
+fn no_ended_session_comes_back() {
+    for (backend, seeds, over) in
+        [("memory", 24_u64, over_memory as fn(u64, Mutant, &mut Counts) -> _), ("sql", 10, over_sql)]
+    {
+        let mut sums = Counts::new();
+        for seed in 0..seeds {
+            if let Some(violation) = over(seed, Mutant::None, &mut sums) {
+                panic!("{backend}, seed {seed}: {violation}");
+            }
+        }
+        println!("{backend}, {seeds} seeds, {REQUESTS} requests at once: {sums:?}");
+        for what in EXPECTED {
+            let there = sums.get(what).is_some_and(|count| *count > 0);
+            // An object does not lose what it has, and then a standing that is too old is found out in the store.
+            let never = backend == "sql" && ["store lost everything", "late sign-in refused"].contains(&what);
+            assert!(there || never, "{backend}: never happened: {what}");
+        }
+    }
+}
+
+#[test]
+fn the_model_notices_what_would_bring_one_back() {
+    for mutant in [
+        Mutant::LeavesNoTombstone,
+        Mutant::TouchesWhateverIsThere,
+        Mutant::CountsFromZeroAgain,
+        Mutant::HandsOutUncounted,
+        Mutant::AcknowledgesTooEarly,
+    ] {
+        let caught = (0..300).find(|seed| over_memory(*seed, mutant, &mut Counts::new()).is_some());
+        println!("{mutant:?}: caught with seed {caught:?}");
+        assert!(caught.is_some(), "{mutant:?} goes unnoticed");
+    }
+}
