@@ -1,7 +1,8 @@
 //! The audit port: who did what to which record, one row in the same transaction as what it records.
 //!
 //! Invariant: a change that took effect has its row and a row of success has its change, because one transaction holds
-//! both. A row names things by id; it holds no password, token, or content of a record.
+//! both. A row names things by id; it holds no password, token, or content of a record. What an actor gave as a reason, in
+//! free words, stands beside its row.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,7 @@ pub struct Event<'a> {
 
 /// Makes the table where it is not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
+    sql.exec("CREATE TABLE IF NOT EXISTS audit_reasons (seq INTEGER PRIMARY KEY, reason TEXT NOT NULL)", &[])?;
     sql.exec(
         "CREATE TABLE IF NOT EXISTS audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, \
          user TEXT NOT NULL, request TEXT NOT NULL, action TEXT NOT NULL, entity TEXT NOT NULL, \
@@ -87,5 +89,12 @@ pub fn record(sql: &impl Sql, at: UnixMillis, event: &Event<'_>) -> Result<()> {
             outcome.into(),
         ],
     )?;
+    Ok(())
+}
+
+/// Writes a row at `at` with the reason that the actor gave, in their words.
+pub fn record_with_reason(sql: &impl Sql, at: UnixMillis, event: &Event<'_>, reason: &str) -> Result<()> {
+    record(sql, at, event)?;
+    sql.exec("INSERT INTO audit_reasons (seq, reason) VALUES (last_insert_rowid(), ?1)", &[reason.into()])?;
     Ok(())
 }

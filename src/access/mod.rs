@@ -91,6 +91,8 @@ pub enum Action<'a> {
     UseLeases,
     /// See and acknowledge alerts, see and set the limits of a patient.
     Attend,
+    /// Take a lease from its holder.
+    BreakLeases,
 }
 
 /// Which records a verdict reaches. Made by [`decide`] alone.
@@ -274,6 +276,7 @@ mod tests {
             NOTIFY_USER,
             Action::UseLeases,
             Action::Attend,
+            Action::BreakLeases,
         ];
         let staff = vec![
             READ,

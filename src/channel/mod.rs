@@ -87,6 +87,8 @@ pub enum EventKind {
     Notice,
     /// A session is about to end.
     Session,
+    /// A lease was lost or broken.
+    Lease,
 }
 
 impl EventKind {
@@ -111,6 +113,7 @@ impl EventKind {
             EventKind::Telemetry => "telemetry",
             EventKind::Notice => "notice",
             EventKind::Session => "session",
+            EventKind::Lease => "lease",
         }
     }
 }

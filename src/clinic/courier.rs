@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use crate::channel::outbox;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Result};
+use crate::lease::Leases;
 use crate::session;
 use crate::session::registry;
 use crate::session::roster;
@@ -34,7 +35,7 @@ pub trait Outside: Clock {
     /// What keeps sessions and standings.
     type Sessions: Store;
     /// What keeps leases and fences.
-    type Leases: Store;
+    type Leases: Leases;
     /// What keeps sessions and standings.
     fn sessions(&self) -> &Self::Sessions;
     /// What keeps leases and fences.

@@ -6,6 +6,7 @@
 
 pub mod care;
 pub mod courier;
+pub mod notices;
 pub mod sessions;
 pub mod watch;
 
@@ -85,6 +86,15 @@ pub enum ClinicRequest {
     },
     /// The sessions of an account have heard of its change.
     Heard(Standing),
+    /// Something is done that changes no record.
+    Audit {
+        /// Who does it.
+        actor: Actor,
+        /// To what.
+        entity: String,
+        /// Why, in the actor's words.
+        reason: String,
+    },
     /// An account by id.
     Account {
         /// Its id.
@@ -232,6 +242,11 @@ pub fn handle(
             Ok(ClinicReply::Changed(account))
         }),
         ClinicRequest::Heard(standing) => roster::heard(sql, standing).map(|()| ClinicReply::Done),
+        ClinicRequest::Audit { actor, entity, reason } => sql.transaction(|| {
+            let event = audit::Event { actor, did: Did::Execute, entity, outcome: Outcome::Success };
+            audit::record_with_reason(sql, now, &event, reason)?;
+            Ok(ClinicReply::Done)
+        }),
         ClinicRequest::Account { id } => roster::get(sql, id).map(ClinicReply::Account),
         ClinicRequest::Accounts { after, count } => roster::list(sql, after, *count).map(ClinicReply::Accounts),
         ClinicRequest::Care { scope, request } => {

@@ -7,14 +7,18 @@ use worker::Env;
 use super::boundary::Keeper;
 use super::call;
 use super::kv::CacheNamespace;
+use super::leases::{LeaseCall, LeaseReply, WATCH};
 use super::outgoing::Outgoing;
 use crate::config::Config;
 use crate::config::stores::{CacheOn, On};
 use crate::error::{Error, Kind, Result};
+use crate::lease::redis::{RedisLeases, Room};
+use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket};
 use crate::store::bytes::{Bytes, Cached, Name};
 use crate::store::kv::Kv;
 use crate::store::redis::{Judge, Link, Redis};
 use crate::store::{Applied, Op, Shard, Store};
+use crate::time::Ttl;
 
 thread_local! {
     /// What this isolate knows of the Redis: numbers and a text, which may outlive a request.
@@ -35,6 +39,69 @@ impl Store for Objects {
     }
 }
 
+fn unexpected() -> Error {
+    Error::internal("the leases' object answered something else than was asked")
+}
+
+impl Objects {
+    async fn lease(&self, object: &str, call: &LeaseCall) -> Result<LeaseReply> {
+        // What waits for a turn outlives the time that requests have for their calls.
+        let keeper = if call.waits() { Keeper::Timer(call::DEADLINE) } else { self.keeper };
+        call::ask(&self.env, ("LEASES", object), keeper, call, call.is_change()).await
+    }
+}
+
+impl Leases for Objects {
+    async fn ask(&self, name: &LeaseName, ask: Ask) -> Result<Answer> {
+        let call = LeaseCall::Ask { name: name.clone(), ask };
+        match self.lease(&Shard::of(name.as_str()).name(), &call).await? {
+            LeaseReply::Answer(answer) => Ok(answer),
+            LeaseReply::Done => Err(unexpected()),
+        }
+    }
+}
+
+impl Room for Objects {
+    async fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> Result<()> {
+        let call = LeaseCall::Sleep { name: name.clone(), ticket: ticket.clone(), ttl };
+        self.lease(&Shard::of(name.as_str()).name(), &call).await.map(drop)
+    }
+
+    async fn wake(&self, name: &LeaseName, ticket: &Ticket) -> Result<()> {
+        let call = LeaseCall::Wake { name: name.clone(), ticket: ticket.clone() };
+        self.lease(&Shard::of(name.as_str()).name(), &call).await.map(drop)
+    }
+
+    async fn watch(&self) -> Result<()> {
+        self.lease(WATCH, &LeaseCall::Watch).await.map(drop)
+    }
+}
+
+/// What keeps leases, whichever it is.
+#[derive(Clone)]
+pub enum LeaseBackend {
+    /// The objects of this Worker.
+    Objects(Objects),
+    /// Redis over HTTP.
+    Redis(RedisLeases<Outgoing, Objects, Objects>),
+    /// None, because the settings are wrong.
+    Unset,
+}
+
+impl Leases for LeaseBackend {
+    async fn ask(&self, name: &LeaseName, ask: Ask) -> Result<Answer> {
+        match self {
+            LeaseBackend::Objects(objects) => objects.ask(name, ask).await,
+            LeaseBackend::Redis(redis) => redis.ask(name, ask).await,
+            LeaseBackend::Unset => Err(unset()),
+        }
+    }
+}
+
+fn unset() -> Error {
+    Error::new(Kind::Misconfigured, "the settings do not say where this is kept")
+}
+
 /// A store, whichever it is.
 #[derive(Clone)]
 pub enum Backend {
@@ -51,7 +118,7 @@ impl Store for Backend {
         match self {
             Backend::Objects(objects) => objects.apply(shard, batch).await,
             Backend::Redis(redis) => redis.apply(shard, batch).await,
-            Backend::Unset => Err(Error::new(Kind::Misconfigured, "the settings do not say where this is kept")),
+            Backend::Unset => Err(unset()),
         }
     }
 }
@@ -94,7 +161,7 @@ pub struct Keepers {
     /// Sessions and standings.
     pub sessions: Backend,
     /// Leases and fences.
-    pub leases: Backend,
+    pub leases: LeaseBackend,
     /// Cached views.
     pub cache: Cache,
 }
@@ -103,21 +170,28 @@ impl Keepers {
     /// The backends that the settings name.
     pub fn new(env: &Rc<Env>, keeper: Keeper, config: Option<&Config>) -> Keepers {
         let Some(stores) = config.map(|config| &config.stores) else {
-            return Keepers { sessions: Backend::Unset, leases: Backend::Unset, cache: Cache::Store(Backend::Unset) };
+            let (sessions, leases) = (Backend::Unset, LeaseBackend::Unset);
+            return Keepers { sessions, leases, cache: Cache::Store(Backend::Unset) };
         };
         // One for all: what they read in the same turn goes out as one request.
-        let redis = stores
-            .redis
-            .as_ref()
-            .map(|access| Backend::Redis(Redis::new(Outgoing, Rc::clone(access), LINK.with(Rc::clone), Judge::Redis)));
+        let redis = stores.redis.as_ref();
+        let redis = redis.map(|access| Redis::new(Outgoing, Rc::clone(access), LINK.with(Rc::clone), Judge::Redis));
+        let objects = Objects { env: Rc::clone(env), keeper };
         let on = |on: On| match on {
-            On::Objects => Backend::Objects(Objects { env: Rc::clone(env), keeper }),
-            On::Redis => redis.clone().unwrap_or(Backend::Unset),
+            On::Objects => Backend::Objects(objects.clone()),
+            On::Redis => redis.clone().map_or(Backend::Unset, Backend::Redis),
         };
         let cache = match stores.cache {
             CacheOn::Store(store) => Cache::Store(on(store)),
             CacheOn::Kv => Cache::Kv(Kv(CacheNamespace::new(env))),
         };
-        Keepers { sessions: on(stores.sessions), leases: on(stores.leases), cache }
+        let leases = match (stores.leases, &redis) {
+            (On::Objects, _) => LeaseBackend::Objects(objects.clone()),
+            (On::Redis, Some(redis)) => {
+                LeaseBackend::Redis(RedisLeases::new(redis.clone(), objects.clone(), objects.clone()))
+            }
+            (On::Redis, None) => LeaseBackend::Unset,
+        };
+        Keepers { sessions: on(stores.sessions), leases, cache }
     }
 }

@@ -9,6 +9,8 @@ const REQUEST_MS = 8_000;
 const OBJECT_MS = 6_000;
 /** What a request waits for in objects is given up after this. */
 const CALL_MS = 5_000;
+/** A request that may be held open until it is its turn has its answer within this more. */
+const HELD_MS = 60_000;
 /** How often a call that is under way looks whether there was a fault. */
 const TICK_MS = 500;
 
@@ -74,6 +76,9 @@ function failed(request) {
   return new Response(body, { status, headers: { ...headers, "content-type": "application/problem+json" } });
 }
 
+/** Whoever waits for a lease: POST /leases/{name}. */
+const mayBeHeld = ({ method, url }) => method === "POST" && new URL(url).pathname.startsWith("/leases/");
+
 const names = bundle.Program.headers().split("\n");
 let requests = 0;
 
@@ -88,7 +93,7 @@ export default {
       const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, ctx, number));
       if (!(reply instanceof Promise)) return reply;
       const onTick = (waited) => waited === CALL_MS && call(() => bundle.Program.expire(number));
-      return await within(REQUEST_MS, reply, onTick);
+      return await within(REQUEST_MS + (mayBeHeld(request) ? HELD_MS : 0), reply, onTick);
     } catch (error) {
       console.error(`a request failed: ${error}`);
       return failed(request);
@@ -151,4 +156,5 @@ const followed = (Inner) => {
 
 export const Clinic = asked(bundle.Clinic);
 export const Shard = asked(bundle.Shard);
+export const Leases = asked(bundle.Leases);
 export const Topic = followed(bundle.Topic);

@@ -11,6 +11,7 @@ mod clinic;
 mod incoming;
 mod keep;
 mod kv;
+mod leases;
 mod outgoing;
 mod platform;
 mod poll;

@@ -8,7 +8,7 @@ use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Response
 
 use super::boundary::{Asked, Keeper, Outcome};
 use super::incoming::EdgeRequest;
-use super::keep::{Backend, Cache, Keepers};
+use super::keep::{Backend, Cache, Keepers, LeaseBackend};
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::chart::cache::read::Ports;
@@ -130,13 +130,13 @@ impl Clinic for Edge {
 
 impl Outside for Edge {
     type Sessions = Backend;
-    type Leases = Backend;
+    type Leases = LeaseBackend;
 
     fn sessions(&self) -> &Backend {
         &self.keepers.sessions
     }
 
-    fn leases(&self) -> &Backend {
+    fn leases(&self) -> &LeaseBackend {
         &self.keepers.leases
     }
 

@@ -158,7 +158,9 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::Alerts => care::alerts(context).await?,
         Route::Acknowledge(id) => care::acknowledge(context, &id).await?,
         Route::Thresholds(patient) => care::thresholds(context, &patient).await?,
+        Route::Leases => leases::several(context).await?,
         Route::Lease(name) => leases::handle(context, &name).await?,
+        Route::BreakLease(name) => leases::break_it(context, &name).await?,
         Route::Channel(topic) => return channels::handle(context, topic).await,
     };
     Ok(Reply::Response(response))

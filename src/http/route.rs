@@ -53,8 +53,12 @@ pub enum Route {
     Acknowledge(String),
     /// `/patients/{id}/thresholds`
     Thresholds(String),
+    /// `/leases`
+    Leases,
     /// `/leases/{name}`
     Lease(LeaseName),
+    /// `/leases/{name}/break`
+    BreakLease(LeaseName),
 }
 
 /// Which errors a route answers with.
@@ -74,7 +78,12 @@ impl Route {
             Route::Sessions => &["GET", "DELETE"],
             Route::SessionOf(_) => &["DELETE"],
             Route::Users | Route::Type(_) | Route::Channel(_) => &["GET", "POST"],
-            Route::System | Route::Book | Route::Search(_) | Route::Acknowledge(_) => &["POST"],
+            Route::System
+            | Route::Book
+            | Route::Search(_)
+            | Route::Acknowledge(_)
+            | Route::Leases
+            | Route::BreakLease(_) => &["POST"],
             Route::User(_) | Route::Thresholds(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
             Route::Metadata
@@ -150,16 +159,18 @@ pub fn find(path: &str) -> Result<Route> {
         ["alerts"] => Ok(Route::Alerts),
         ["alerts", one, "acknowledge"] => Ok(Route::Acknowledge(id(one)?)),
         ["patients", one, "thresholds"] => Ok(Route::Thresholds(id(one)?)),
-        ["leases", name] => {
-            let unknown =
-                || Error::new(Kind::NotFound, "a lease's name has 1 to 128 of A-Z a-z 0-9 . _ - :").at("path");
-            // What encodes every segment of a path encodes a colon as well.
-            let name = name.replace("%3A", ":").replace("%3a", ":");
-            LeaseName::parse(&name).map(Route::Lease).ok_or_else(unknown)
-        }
+        ["leases"] => Ok(Route::Leases),
+        ["leases", name] => lease(name).map(Route::Lease),
+        ["leases", name, "break"] => lease(name).map(Route::BreakLease),
         ["channels", class, one] => Topic::parse(&format!("{class}/{one}")).map(Route::Channel).ok_or_else(nothing),
         _ => Err(nothing()),
     }
+}
+
+fn lease(segment: &str) -> Result<LeaseName> {
+    let unknown = || Error::new(Kind::NotFound, "a lease's name has 1 to 128 of A-Z a-z 0-9 . _ - :").at("path");
+    // What encodes every segment of a path encodes a colon as well.
+    LeaseName::parse(&segment.replace("%3A", ":").replace("%3a", ":")).ok_or_else(unknown)
 }
 
 #[cfg(test)]
@@ -194,6 +205,8 @@ mod tests {
             ("/alerts/a/acknowledge", Some(Route::Acknowledge("a".into()))),
             ("/patients/p/thresholds", Some(Route::Thresholds("p".into()))),
             ("/leases/slot%3A1", LeaseName::parse("slot:1").map(Route::Lease)),
+            ("/leases", Some(Route::Leases)),
+            ("/leases/slot:1/break", LeaseName::parse("slot:1").map(Route::BreakLease)),
             ("/leases/slot/1", None),
             ("/leases/slot%2F1", None),
             ("/leases/", None),

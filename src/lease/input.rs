@@ -23,13 +23,19 @@ fn is_plain(text: &str, longest: usize) -> bool {
 }
 
 /// The name of a lease: 1 to 128 of `A-Z a-z 0-9 . _ - :`. No slash: a name is one segment of a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LeaseName(String);
 
 impl LeaseName {
     /// Reads a name; `None` where it is none.
     pub fn parse(text: &str) -> Option<LeaseName> {
         is_plain(text, 128).then(|| LeaseName(text.to_owned()))
+    }
+
+    /// The text of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -40,11 +46,16 @@ impl fmt::Display for LeaseName {
 }
 
 /// What a caller calls a request, so that a retry is known as one: 1 to 64 of `A-Z a-z 0-9 . _ - :`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RequestId(String);
 
 impl RequestId {
+    /// The text of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Reads a request id: 422 where it is none.
     pub fn parse(text: &str) -> Result<RequestId> {
         if is_plain(text, 64) {
@@ -58,6 +69,15 @@ impl RequestId {
 pub fn ttl(seconds: i64) -> Result<Ttl> {
     let ttl = u64::try_from(seconds).ok().map(Ttl::from_secs).filter(|ttl| (SHORTEST..=LONGEST).contains(ttl));
     ttl.ok_or_else(|| Error::new(Kind::Unprocessable, "a lease lives 1 to 3600 seconds").at("ttl_seconds"))
+}
+
+/// `seconds` as the longest time to wait for a turn; `None` for not at all: 422 where it is out of bounds.
+pub fn wait(seconds: i64) -> Result<Option<Ttl>> {
+    match u64::try_from(seconds) {
+        Ok(0) => Ok(None),
+        Ok(seconds @ 1..=60) => Ok(Some(Ttl::from_secs(seconds))),
+        _ => Err(Error::new(Kind::Unprocessable, "a request waits 0 to 60 seconds").at("wait_seconds")),
+    }
 }
 
 #[cfg(test)]

@@ -1,23 +1,44 @@
-//! Leases: named locks that expire, each grant with a fence.
+//! Leases: named locks that expire, each grant with a fence, and a queue in order of arrival.
 //!
 //! Invariant: a name has at most one live lease, and its fence is the highest that was ever given for the name. The
 //! highest fence is kept apart from the lease and outlives it, so that neither expiry nor revocation brings one back: who
 //! checks the fence where it writes is safe from a holder that slept past its lease. Whether a lease is live is the
-//! store's word alone, by the store's clock, so that no two callers can differ over it. Lease and fence share a shard and
-//! change in one conditional batch.
+//! backend's word alone, by the backend's clock, so that no two callers can differ over it. All rules are in [`rules`], as
+//! one transition; a backend runs it atomically, and nothing else decides.
 
+pub mod hub;
 mod input;
+pub mod redis;
+pub mod rules;
+pub mod several;
+pub mod sql;
+
+use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::input::{LONGEST, LeaseName, RequestId, SHORTEST, USUAL, ttl};
+pub use self::input::{LONGEST, LeaseName, RequestId, SHORTEST, USUAL, ttl, wait};
 use crate::access::Principal;
 use crate::error::{Error, Result};
-use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
-use crate::time::{MAX_SAFE, Ttl, UnixMillis};
+use crate::time::{Ttl, UnixMillis};
 
-/// How often a lost race is run again before the caller is asked to.
-const TRIES: usize = 5;
+/// The longest time for which one ask is kept open for its turn: well under the deadline of a call.
+pub const LONGEST_CALL: Ttl = Ttl::from_secs(3);
+
+/// Who asks for a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asker {
+    /// The id of the account.
+    pub user: String,
+    /// The name to show to others.
+    pub name: String,
+}
+
+impl From<&Principal> for Asker {
+    fn from(principal: &Principal) -> Asker {
+        Asker { user: principal.user.clone(), name: principal.name.clone() }
+    }
+}
 
 /// A lease as granted or last renewed, and its row. Field names are stored: they may be added to, with a default, and not
 /// renamed.
@@ -37,160 +58,190 @@ pub struct Lease {
     pub expires: UnixMillis,
     /// How long it lives after its grant, and after a renewal that does not say.
     pub ttl: Ttl,
+    /// False while it is only held out, for a moment: to whoever waited for it and has not claimed it by a renewal, or as
+    /// one of several that are not all granted yet.
+    pub sure: bool,
+    /// The leases that were asked for together with it. (It is written even where there are none: the same type goes to the
+    /// object and back in a format that leaves no field out.)
+    #[serde(default)]
+    pub group: Option<Group>,
 }
 
-/// What became of a request for a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Granted {
-    /// It is the caller's from now on.
-    New(Lease),
-    /// It was granted to this very request before, and is live.
-    Again(Lease),
-    /// It is taken; also where the caller holds it by another request.
+/// Leases that are granted together, all or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// One attempt at it; a retry is another one.
+    pub attempt: String,
+    /// All of their names.
+    pub names: Vec<LeaseName>,
+}
+
+/// Who waits: a request of an account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ticket {
+    /// The id of the account.
+    pub user: String,
+    /// Its request.
+    pub request_id: RequestId,
+}
+
+/// What can be asked of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Grants the lease if it is free. The same account with the same `request_id` gets the same grant while it is live, so
+    /// that a retry after a lost reply finds what is its own.
+    Grant {
+        /// Who asks.
+        asker: Asker,
+        /// The request.
+        request_id: RequestId,
+        /// How long it is to live.
+        ttl: Ttl,
+        /// Where it is held: for how long the request waits for its turn, with a place in the queue. The backend may keep the
+        /// call open for that, up to [`LONGEST_CALL`]. `None` gives up a place that the request has.
+        wait: Option<Ttl>,
+    },
+    /// Takes one of several for a moment, as [`Ask::Grant`] does; [`Ask::Confirm`] makes it sure.
+    Reserve {
+        /// Who asks.
+        asker: Asker,
+        /// The request.
+        request_id: RequestId,
+        /// How long it is to live once it is sure.
+        ttl: Ttl,
+        /// What it belongs to.
+        group: Group,
+    },
+    /// Lets the lease that was reserved by `attempt` live for its `ttl` from now.
+    Confirm {
+        /// The attempt.
+        attempt: String,
+    },
+    /// Frees the lease if it belongs to `attempt`.
+    Release {
+        /// The attempt.
+        attempt: String,
+    },
+    /// Lets the lease that `user` holds by `fence` live for `ttl` from now; without a `ttl` as long as it was given before.
+    Renew {
+        /// The account.
+        user: String,
+        /// The fence.
+        fence: u64,
+        /// How long.
+        ttl: Option<Ttl>,
+    },
+    /// Frees the lease that `user` holds by `fence`. A repetition finds it lost, as it is.
+    Revoke {
+        /// The account.
+        user: String,
+        /// The fence.
+        fence: u64,
+    },
+    /// Takes the lease of this fence from whoever holds it.
+    Break {
+        /// The fence.
+        fence: u64,
+        /// The name of who breaks it, to show to the holder.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Looks.
+    LookUp,
+}
+
+impl Ask {
+    /// Whether a lost answer leaves it open what happened.
+    pub fn is_change(&self) -> bool {
+        !matches!(self, Ask::LookUp)
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// It is the asker's.
+    Granted {
+        /// The lease.
+        lease: Lease,
+        /// Whether it was granted to this very request before.
+        again: bool,
+    },
+    /// It is taken; also where the asker holds it by another request.
     Held {
-        /// The holder's name, to show.
-        holder: String,
-        /// When it is free again unless it is renewed or revoked.
-        expires: UnixMillis,
+        /// The live lease; its fence is not for the asker.
+        lease: Lease,
+        /// The place in the queue that the request has, or would have: 1 is next.
+        position: u64,
+    },
+    /// It was renewed or confirmed.
+    Renewed(Lease),
+    /// It was revoked, or released if it was there.
+    Freed,
+    /// It was taken from its holder.
+    Broken(Lease),
+    /// The live lease, if there is one, is not by this holder and fence.
+    Lost,
+    /// What a look found.
+    Seen {
+        /// The live lease.
+        lease: Option<Lease>,
+        /// How many wait for it.
+        waiting: u64,
     },
 }
 
-/// The refusal of a renewal or revocation: the live lease, if there is one, is not by this holder and fence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost;
-
-fn lease_key(name: &LeaseName) -> String {
-    format!("lease/{name}")
+/// What a backend answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What became of it.
+    pub told: Told,
+    /// The backend's clock when it was decided.
+    pub at: UnixMillis,
 }
 
-/// Never deleted, and without an expiry.
-fn fence_key(name: &LeaseName) -> String {
-    format!("fence/{name}")
+/// How a holder lost its lease without having freed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// It was not renewed in time.
+    Expired,
+    /// An administrator broke it.
+    Broken {
+        /// The name of who did.
+        by: String,
+        /// Why.
+        reason: String,
+    },
 }
 
-fn shard_of(name: &LeaseName) -> Shard {
-    Shard::of(&lease_key(name))
+/// What a holder has to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The lease's name.
+    pub name: LeaseName,
+    /// The lease as it was.
+    pub lease: Lease,
+    /// How it was lost.
+    pub cause: Cause,
+    /// When that was seen.
+    pub at: UnixMillis,
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|_| Error::internal("a lease could not be written"))
+/// What keeps leases. Each ask takes effect at one instant between its call and its answer, or not at all. An outage is
+/// [`crate::error::Kind::Unavailable`]; an ask whose fate is not known is [`crate::error::Kind::OutcomeUnknown`], and it is
+/// the caller's to ask again with the same request id.
+pub trait Leases {
+    /// Asks `name`.
+    fn ask(&self, name: &LeaseName, ask: Ask) -> impl Future<Output = Result<Answer>>;
 }
 
-fn decode<'a, T: Deserialize<'a>>(entry: &'a Entry) -> Result<T> {
-    serde_json::from_slice(&entry.value)
-        .map_err(|_| Error::internal("a lease's row is not of the shape this version writes"))
-}
-
-fn contended() -> Error {
-    Error::unavailable("the lease is being changed; try again")
-}
-
-/// The write of a lease's row, which goes when the lease does.
-fn put(name: &LeaseName, lease: &Lease, condition: Condition) -> Result<Op> {
-    Ok(Op::Put { key: lease_key(name), value: encode(lease)?, condition, expires: Some(lease.expires) })
-}
-
-/// Grants the lease `name` to `holder` for `ttl` from `now`, if it is free. The same holder with the same `request_id` gets
-/// the same grant while it is live, so that a retry after a lost reply finds what is its own. An outcome that is not known
-/// is the caller's to know ([`crate::error::Kind::OutcomeUnknown`]) and is not tried again here.
-pub async fn grant(
-    store: &impl Store,
-    now: UnixMillis,
-    name: &LeaseName,
-    holder: &Principal,
-    request_id: &RequestId,
-    ttl: Ttl,
-) -> Result<Granted> {
-    for _ in 0..TRIES {
-        let batch = vec![Op::get(lease_key(name)), Op::get(fence_key(name))];
-        let mut entries = store.apply(shard_of(name), batch).await?.entries();
-        let (lease, highest) = (entries.next().flatten(), entries.next().flatten());
-        if let Some(entry) = lease {
-            let lease: Lease = decode(&entry)?;
-            return Ok(if lease.user == holder.user && lease.request_id == *request_id {
-                Granted::Again(lease)
-            } else {
-                Granted::Held { holder: lease.holder, expires: lease.expires }
-            });
-        }
-        let (highest, unchanged) = match &highest {
-            Some(entry) => (decode::<u64>(entry)?, Condition::Version(entry.version)),
-            None => (0, Condition::Absent),
-        };
-        let fence = highest.checked_add(1).filter(|fence| *fence <= MAX_SAFE);
-        let fence = fence.ok_or_else(|| Error::internal("a lease has run out of fences"))?;
-        let lease = Lease {
-            user: holder.user.clone(),
-            holder: holder.name.clone(),
-            request_id: request_id.clone(),
-            fence,
-            granted: now,
-            expires: now.plus(ttl),
-            ttl,
-        };
-        let raise = Op::Put { key: fence_key(name), value: encode(&fence)?, condition: unchanged, expires: None };
-        let batch = vec![put(name, &lease, Condition::Absent)?, raise];
-        if let Applied::Done(_) = store.apply(shard_of(name), batch).await? {
-            return Ok(Granted::New(lease));
-        }
-    }
-    Err(contended())
-}
-
-/// Lets the lease that `user` holds by `fence` live for `ttl` from `now`; without a `ttl` as long as it was given before.
-pub async fn renew(
-    store: &impl Store,
-    now: UnixMillis,
-    name: &LeaseName,
-    user: &str,
-    fence: u64,
-    ttl: Option<Ttl>,
-) -> Result<std::result::Result<Lease, Lost>> {
-    for _ in 0..TRIES {
-        let Some((lease, version)) = held_by(store, name, user, fence).await? else { return Ok(Err(Lost)) };
-        let ttl = ttl.unwrap_or(lease.ttl);
-        let lease = Lease { expires: now.plus(ttl), ttl, ..lease };
-        if let Applied::Done(_) = store.apply(shard_of(name), vec![put(name, &lease, version)?]).await? {
-            return Ok(Ok(lease));
-        }
-    }
-    Err(contended())
-}
-
-/// Frees the lease that `user` holds by `fence`. A repetition finds it [`Lost`], as it is.
-pub async fn revoke(
-    store: &impl Store,
-    name: &LeaseName,
-    user: &str,
-    fence: u64,
-) -> Result<std::result::Result<(), Lost>> {
-    for _ in 0..TRIES {
-        let Some((_, condition)) = held_by(store, name, user, fence).await? else { return Ok(Err(Lost)) };
-        let delete = Op::Delete { key: lease_key(name), condition };
-        if let Applied::Done(_) = store.apply(shard_of(name), vec![delete]).await? {
-            return Ok(Ok(()));
-        }
-    }
-    Err(contended())
-}
-
-/// The live lease of `name`, if there is one.
-pub async fn look_up(store: &impl Store, name: &LeaseName) -> Result<Option<Lease>> {
-    Ok(read(store, name).await?.map(|(lease, _)| lease))
-}
-
-async fn read(store: &impl Store, name: &LeaseName) -> Result<Option<(Lease, Condition)>> {
-    let entry = store.apply(shard_of(name), vec![Op::get(lease_key(name))]).await?.entries().next().flatten();
-    entry.map(|entry| Ok((decode(&entry)?, Condition::Version(entry.version)))).transpose()
-}
-
-/// The live lease if it is by this holder and fence, with the condition that it still is when it is written.
-async fn held_by(store: &impl Store, name: &LeaseName, user: &str, fence: u64) -> Result<Option<(Lease, Condition)>> {
-    let found = read(store, name).await?;
-    Ok(found.filter(|(lease, _)| lease.user == user && lease.fence == fence))
+/// The fault of a backend that answers what nobody asked.
+pub fn unexpected() -> Error {
+    Error::internal("a lease's backend answered something else than was asked")
 }
 
 #[cfg(test)]
-mod model_tests;
+pub mod native;
 #[cfg(test)]
 mod tests;

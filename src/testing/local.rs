@@ -17,6 +17,7 @@ use crate::config::Retention;
 use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
 use crate::http::Platform;
+use crate::lease::native::Native;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
@@ -44,6 +45,7 @@ pub struct World {
     pub watch: Watch,
     pub store: Memory<DrivenClock>,
     pub cache: Memory<DrivenClock>,
+    pub leases: Native<DrivenClock>,
     pub topics: RefCell<BTreeMap<Topic, Sqlite>>,
     /// No topic answers.
     pub unreachable: Cell<bool>,
@@ -66,6 +68,7 @@ impl Local {
             sql,
             store: Memory::new(Rc::clone(&clock)),
             cache: Memory::new(Rc::clone(&clock)),
+            leases: Native::open(Rc::clone(&clock)),
             clock,
             entropy: Seeded::new(5),
             watch: Watch::new(RULES),
@@ -106,14 +109,14 @@ impl Clinic for Local {
 
 impl Outside for Local {
     type Sessions = Memory<DrivenClock>;
-    type Leases = Memory<DrivenClock>;
+    type Leases = Native<DrivenClock>;
 
     fn sessions(&self) -> &Self::Sessions {
         &self.store
     }
 
     fn leases(&self) -> &Self::Leases {
-        &self.store
+        &self.leases
     }
 
     async fn topic(&self, topic: &Topic, request: TopicRequest) -> Result<TopicReply> {

@@ -7,9 +7,10 @@ export const PASSWORD = "a long enough pass";
 
 /** Requests to `url` as the holder of `token`: { get, post, put, del }, each giving { status, headers, body }. */
 export function client(url, token) {
-  const ask = (method) => async (path, body, headers = {}) => {
+  const ask = (method) => async (path, body, headers = {}, signal = undefined) => {
     const reply = await fetch(url + path, {
       method,
+      signal,
       headers: {
         ...(token && { authorization: `Bearer ${token}` }),
         ...(body !== undefined && { "content-type": "application/json" }),

@@ -2,7 +2,7 @@
 // object of the process sees, and is set by POST /faults; nothing of it is in the product.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import Bedside from "./index.js";
-import Product, { Clinic as RealClinic, Shard as RealShard, Topic as RealTopic } from "./main.js";
+import Product, { Clinic as RealClinic, Leases as RealLeases, Shard as RealShard, Topic as RealTopic } from "./main.js";
 
 const faults = { drop: false, hang: false, capture: false, release: false, slow: 0, fault: false };
 const captured = [];
@@ -22,6 +22,7 @@ export default class extends WorkerEntrypoint {
 }
 
 export const Clinic = RealClinic;
+export const Leases = RealLeases;
 
 /** Answers late while `slow` says so, so that callers are under way when something else happens. */
 export class Shard extends RealShard {

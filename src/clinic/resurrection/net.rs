@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use super::*;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::courier::Outside;
+use crate::lease::{Answer, Ask, LeaseName, Leases};
 use crate::store::memory::Memory;
 use crate::store::sqlite::{Sqlite, SqliteStore};
 use crate::store::{Applied, Condition, Op, Shard, Store};
@@ -182,6 +183,13 @@ impl<S: Losing> Store for Model<S> {
 impl<S: Losing> Clock for Model<S> {
     fn now(&self) -> UnixMillis {
         self.clock.now()
+    }
+}
+
+/// Nothing in this model asks for one.
+impl<S: Losing> Leases for Model<S> {
+    async fn ask(&self, _: &LeaseName, _: Ask) -> Result<Answer> {
+        Err(Error::unavailable("the model has no leases"))
     }
 }
 

@@ -23,7 +23,7 @@ use futures_util::future::{LocalBoxFuture, Shared};
 
 use self::breaker::{Breaker, Gate};
 use self::protocol::{Fate, Form, Refusal};
-use self::script::Call;
+use self::script::{Call, Command};
 use super::{Applied, Op, Shard, Store, turn};
 use crate::config::stores::Redis as Access;
 use crate::error::{Error, Kind, Result};
@@ -103,6 +103,18 @@ impl<H: Http + 'static> Redis<H> {
         Redis { inner: Rc::new(Inner { http, access, link, judge, gathering: RefCell::new(None) }) }
     }
 
+    /// The way to it.
+    pub fn http(&self) -> &H {
+        &self.inner.http
+    }
+
+    /// Runs one call of a script by itself. `is_change` says that it may be sent again only where it is certain that it was not
+    /// carried out.
+    pub async fn call<C: Command>(&self, call: C, is_change: bool) -> Result<C::Answer> {
+        let outcome = self.inner.run(vec![call], is_change).await.pop();
+        outcome.unwrap_or_else(|| Err(Error::internal("a call was lost on its way")))
+    }
+
     /// Puts a read among those of this turn.
     async fn read(&self, call: Call) -> Result<Applied> {
         let (position, run) = self.gather(call);
@@ -135,8 +147,7 @@ impl<H: Http + 'static> Store for Redis<H> {
         let now = (self.inner.judge == Judge::Caller).then(|| self.inner.http.now());
         let call = Call::new(shard, &batch, now);
         if batch.iter().any(Op::is_change) {
-            let outcome = self.inner.run(vec![call], true).await.pop();
-            return outcome.unwrap_or_else(|| Err(Error::outcome_unknown()));
+            return self.call(call, true).await;
         }
         self.read(call).await
     }
@@ -144,14 +155,14 @@ impl<H: Http + 'static> Store for Redis<H> {
 
 impl<H: Http> Inner<H> {
     /// Runs `calls` in one request, and again what may be repeated.
-    async fn run(&self, calls: Vec<Call>, is_change: bool) -> Vec<Result<Applied>> {
-        let mut outcomes: Vec<Option<Result<Applied>>> = calls.iter().map(|_| None).collect();
+    async fn run<C: Command>(&self, calls: Vec<C>, is_change: bool) -> Vec<Result<C::Answer>> {
+        let mut outcomes: Vec<Option<Result<C::Answer>>> = calls.iter().map(|_| None).collect();
         let mut settle = |position: usize, outcome| {
             if let Some(place) = outcomes.get_mut(position) {
                 *place = Some(outcome);
             }
         };
-        let mut pending: Vec<(usize, Call)> = calls.into_iter().enumerate().collect();
+        let mut pending: Vec<(usize, C)> = calls.into_iter().enumerate().collect();
         let end = self.http.now().plus(BUDGET);
         let mut tries = 0_u32;
         while !pending.is_empty() {
@@ -176,8 +187,7 @@ impl<H: Http> Inner<H> {
                     continue;
                 }
                 let may_repeat = match &fate {
-                    Fate::Refused(Refusal::NoScript) if !call.in_full => {
-                        call.in_full = true;
+                    Fate::Refused(Refusal::NoScript) if call.put_in_full() => {
                         at_once = true;
                         true
                     }
@@ -201,9 +211,9 @@ impl<H: Http> Inner<H> {
     }
 
     /// Sends `calls` once. One fate a call, in order.
-    async fn exchange(&self, calls: &[(usize, Call)], within: Ttl) -> Vec<Fate> {
+    async fn exchange<C: Command>(&self, calls: &[(usize, C)], within: Ttl) -> Vec<Fate> {
         let form = if calls.len() == 1 { Form::Single } else { Form::Pipeline };
-        let commands: Vec<&Call> = calls.iter().map(|(_, call)| call).collect();
+        let commands: Vec<&C> = calls.iter().map(|(_, call)| call).collect();
         let Some(body) = protocol::encode(form, &commands) else {
             return calls.iter().map(|_| Fate::Refused(Refusal::Unfit)).collect();
         };

@@ -24,14 +24,61 @@ const NEVER: u64 = 9_999_999_999_999_999;
 /// The digits of a version and of an expiry.
 const DIGITS: usize = 16;
 
+/// One call of a script.
+pub trait Command: Serialize {
+    /// What the script answers.
+    type Answer;
+    /// Reads it; `None` where this is no answer of the script.
+    fn answer(&self, text: &str) -> Option<Self::Answer>;
+    /// Has the script's text go along; false where it does already.
+    fn put_in_full(&mut self) -> bool;
+}
+
+/// A script with what it is called with: printable ASCII.
+#[derive(Clone)]
+pub struct Script {
+    /// Its text.
+    pub text: &'static str,
+    /// The SHA-1 of that, the name under which a server keeps it.
+    pub sha1: &'static str,
+    /// Every answer begins so.
+    pub mark: &'static str,
+    /// The keys it touches.
+    pub keys: Vec<String>,
+    /// The arguments.
+    pub arguments: Vec<String>,
+    /// Whether the text goes along.
+    pub in_full: bool,
+}
+
+impl Script {
+    /// What comes after the mark, whether or not the server has wrapped the answer.
+    fn unwrapped(&self, text: &str) -> Option<String> {
+        if let Some(plain) = text.strip_prefix(self.mark) {
+            return Some(plain.to_owned());
+        }
+        let unwrapped = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+        Some(unwrapped.strip_prefix(self.mark)?.to_owned())
+    }
+}
+
+impl Command for Script {
+    type Answer = String;
+
+    fn answer(&self, text: &str) -> Option<String> {
+        self.unwrapped(text)
+    }
+
+    fn put_in_full(&mut self) -> bool {
+        !std::mem::replace(&mut self.in_full, true)
+    }
+}
+
 /// The call of the script for one batch.
 #[derive(Clone)]
 pub struct Call {
-    keys: Vec<String>,
-    arguments: Vec<String>,
+    script: Script,
     kinds: Vec<Kind>,
-    /// Whether the script's text goes along.
-    pub in_full: bool,
 }
 
 /// What a step answers.
@@ -74,16 +121,8 @@ impl Call {
             Op::Put { .. } => Kind::Put,
             Op::Check { .. } | Op::Delete { .. } => Kind::Other,
         };
-        Call { keys, arguments, kinds: batch.iter().map(kind).collect(), in_full: false }
-    }
-
-    /// What became of the batch; `None` where this is no answer of the script.
-    pub fn answer(&self, text: &str) -> Option<Applied> {
-        if let Some(plain) = text.strip_prefix(MARK) {
-            return self.plain(plain);
-        }
-        let unwrapped = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
-        self.plain(unwrapped.strip_prefix(MARK)?)
+        let script = Script { text: SCRIPT, sha1: SHA1, mark: MARK, keys, arguments, in_full: false };
+        Call { script, kinds: batch.iter().map(kind).collect() }
     }
 
     fn plain(&self, text: &str) -> Option<Applied> {
@@ -94,6 +133,18 @@ impl Call {
         }
         let replies: Option<Vec<OpReply>> = self.kinds.iter().map(|kind| reply(*kind, words.next()?)).collect();
         words.next().is_none().then_some(Applied::Done(replies?))
+    }
+}
+
+impl Command for Call {
+    type Answer = Applied;
+
+    fn answer(&self, text: &str) -> Option<Applied> {
+        self.plain(&self.script.unwrapped(text)?)
+    }
+
+    fn put_in_full(&mut self) -> bool {
+        self.script.put_in_full()
     }
 }
 
@@ -117,9 +168,9 @@ fn reply(kind: Kind, word: &str) -> Option<OpReply> {
 }
 
 /// The Redis command, as the JSON array that the protocol takes.
-impl Serialize for Call {
+impl Serialize for Script {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (name, script) = if self.in_full { ("EVAL", SCRIPT) } else { ("EVALSHA", SHA1) };
+        let (name, script) = if self.in_full { ("EVAL", self.text) } else { ("EVALSHA", self.sha1) };
         let mut command = serializer.serialize_seq(None)?;
         command.serialize_element(name)?;
         command.serialize_element(script)?;
@@ -128,5 +179,11 @@ impl Serialize for Call {
             command.serialize_element(part)?;
         }
         command.end()
+    }
+}
+
+impl Serialize for Call {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.script.serialize(serializer)
     }
 }

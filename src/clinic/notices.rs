@@ -1,0 +1,48 @@
+//! What accounts are told on their own channels.
+//!
+//! Invariant: a notice has the same key however often it is made from the same cause, so that its topic takes it once.
+
+use serde::Serialize;
+
+use super::courier::Outside;
+use crate::channel::{EventKind, Topic, TopicReply, TopicRequest};
+use crate::error::{Error, Result};
+use crate::lease::{Cause, Loss};
+
+#[derive(Serialize)]
+struct LeaseLost<'a> {
+    name: &'a str,
+    fence: u64,
+    request_id: &'a str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// Tells a holder that its lease is lost. Whoever was never told of the grant, because the others of several were not to be
+/// had, is told nothing.
+pub async fn lease_lost(outside: &impl Outside, loss: &Loss) -> Result<()> {
+    let lease = &loss.lease;
+    if !lease.sure && lease.group.is_some() {
+        return Ok(());
+    }
+    let (state, by, reason) = match &loss.cause {
+        Cause::Expired => ("lost", None, None),
+        Cause::Broken { by, reason } => ("broken", Some(by.as_str()), Some(reason.as_str())),
+    };
+    let (name, fence, request_id) = (loss.name.as_str(), lease.fence, lease.request_id.as_str());
+    let data = LeaseLost { name, fence, request_id, state, by, reason };
+    let topic = Topic::User(lease.user.clone());
+    let request = TopicRequest::Publish {
+        topic: topic.clone(),
+        key: Some(format!("lease/{name}/{fence}/{state}")),
+        kind: EventKind::Lease,
+        data: serde_json::to_string(&data).map_err(|_| Error::internal("an event could not be written"))?,
+    };
+    match outside.topic(&topic, request).await? {
+        TopicReply::Published { .. } => Ok(()),
+        _ => Err(Error::internal("a topic answered something else than was asked")),
+    }
+}

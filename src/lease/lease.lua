@@ -1,0 +1,80 @@
+-- One step on one lease. KEYS are the lease's state, the fences of all leases, when each lease ends, what holders have to be
+-- told. ARGV[1] says what, ARGV[2] is the name.
+--   o  head tail ttl         grants what nobody has: its state is head, fence, times, tail
+--   c  user fence            frees what this holder has and nobody waits for
+--   n  user fence ttl        lets what this holder has live for `ttl` ('' for as long as it was given before) from now
+--   r                        reads
+--   s  old new highest fence before due losses ...
+--                            writes `new` ('' for nothing) if the state is still `old`, the highest fence still `highest`, and
+--                            it is before `before` ('' for whenever); the highest fence becomes `fence`, the lease ends at
+--                            `due` ('' for never)
+--   b  nonce                 begins the life of an empty or unknown Redis; gives the nonce in force
+--   e  nonce epoch           gives this life its epoch, if it is still the life of that nonce and has none
+-- Answers 'L1 ' and:  g state   granted      f   freed      w   written      p now state  renewed
+--                     s now highest state   what there is
+--                     e         no epoch: begin first        n nonce          k   done
+-- 'g!' and 'w!' say besides that nobody looks after the leases that end by themselves.
+-- Fences are kept in one hash together with the epoch of this life of the Redis: what loses one loses all of them. A fence is
+-- the epoch times 2^32 and a count. A life ends with the data, and with the process: another process may be a replica that
+-- lacks the last writes.
+local what, name = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function digits(number) return string.format('%.0f', number) end
+local known = redis.call('HMGET', KEYS[2], '#run', '#epoch', '#nonce', name, '#seen')
+local fine, info = pcall(redis.call, 'INFO', 'server')
+local run = fine and string.match(info, 'run_id:(%w+)') or '-'
+local alive = known[1] == run
+if what == 'b' then
+  if not alive then
+    redis.call('DEL', KEYS[2])
+    redis.call('HSET', KEYS[2], '#run', run, '#nonce', ARGV[3])
+    return 'L1 n ' .. ARGV[3]
+  end
+  return 'L1 n ' .. known[3]
+end
+if what == 'e' then
+  if alive and known[3] == ARGV[3] and not known[2] then redis.call('HSET', KEYS[2], '#epoch', ARGV[4]) end
+  return 'L1 k'
+end
+if not alive or not known[2] then return 'L1 e' end
+local highest = math.max(tonumber(known[4] or 0), tonumber(known[2]) * 4294967296)
+local state = redis.call('GET', KEYS[1])
+local watched = now - tonumber(known[5] or 0) < 4000
+if what == 'o' and not state then
+  local fence, ends = digits(highest + 1), digits(now + ARGV[5])
+  state = ARGV[3] .. fence .. ',"granted":' .. digits(now) .. ',"expires":' .. ends .. ARGV[4]
+  redis.call('HSET', KEYS[2], name, fence)
+  redis.call('SET', KEYS[1], state)
+  redis.call('ZADD', KEYS[3], ends, name)
+  return (watched and 'L1 g ' or 'L1 g! ') .. state
+end
+if (what == 'c' or what == 'n') and state then
+  local found = cjson.decode(state)
+  local lease = found.lease
+  local theirs = lease and lease.user == ARGV[3] and lease.fence == tonumber(ARGV[4]) and lease.expires > now
+  if theirs and what == 'n' then
+    -- The lease comes first in the text, and no string in JSON has a bare quote in it. (What cjson writes loses digits.)
+    local ttl = tonumber(ARGV[5]) or lease.ttl
+    local ends = digits(now + ttl)
+    state = string.gsub(state, '"expires":%d+', '"expires":' .. ends, 1)
+    state = string.gsub(state, '"ttl":%d+', '"ttl":' .. digits(ttl), 1)
+    state = string.gsub(state, '"sure":%a+', '"sure":true', 1)
+    redis.call('SET', KEYS[1], state)
+    redis.call('ZADD', KEYS[3], ends, name)
+    return 'L1 p ' .. digits(now) .. ' ' .. state
+  end
+  if theirs and not found.queue then
+    redis.call('DEL', KEYS[1])
+    redis.call('ZREM', KEYS[3], name)
+    return 'L1 f'
+  end
+end
+if what == 's' and (state or '') == ARGV[3] and digits(highest) == ARGV[5] and (ARGV[7] == '' or now < tonumber(ARGV[7])) then
+  if ARGV[6] ~= ARGV[5] then redis.call('HSET', KEYS[2], name, ARGV[6]) end
+  if ARGV[4] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[4]) end
+  if ARGV[8] == '' then redis.call('ZREM', KEYS[3], name) else redis.call('ZADD', KEYS[3], ARGV[8], name) end
+  for i = 9, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
+  return (watched or ARGV[8] == '') and 'L1 w' or 'L1 w!'
+end
+return 'L1 s ' .. digits(now) .. ' ' .. digits(highest) .. ' ' .. (state or '')

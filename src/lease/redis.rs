@@ -1,0 +1,345 @@
+//! Leases on Redis over HTTP: the same rules, over a state that is swapped only if it is still the one that was read.
+//!
+//! Invariant: a swap is one script call, judged by Redis's clock, and compares all of the state, so that nothing comes between
+//! what [`super::rules`] decided and what is written. A grant of what is free and a revocation that nobody waits for are one
+//! call each. A fence is never given twice, whatever the Redis forgets: each life of it (its data, in one process) counts in
+//! an epoch of its own, which comes out of an object's store when that life begins.
+
+use std::future::Future;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::rules::{self, State};
+use super::{Answer, Ask, LONGEST_CALL, Lease, LeaseName, Leases, Loss, Ticket, Told};
+use crate::error::{Error, Kind, Result};
+use crate::outgoing::{Http, backoff};
+use crate::store::redis::Redis;
+use crate::store::redis::script::Script;
+use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
+use crate::time::{Ttl, UnixMillis};
+
+const SCRIPT: &str = include_str!("lease.lua");
+const SHA1: &str = "0185480cacc657a3d7189484588d9a6b1f2ca6d1";
+const SWEEP: &str = include_str!("sweep.lua");
+const SWEEP_SHA1: &str = "de736c40f9b687954aa5c5fe22a268f952e73ce3";
+const MARK: &str = "L1 ";
+/// All leases are on one node of a cluster: several are asked for together, and one hash has all their fences.
+const TAG: &str = "bedside:{leases}";
+/// How often a swap that came too late is tried again.
+const TRIES: u32 = 12;
+/// The pause before the second try is up to this, and twice as long each time, up to the other.
+const PAUSE: Ttl = Ttl(4);
+const MOST_PAUSE: Ttl = Ttl(64);
+/// The longest sleep of whoever is next: should a wake-up be lost, it looks again after this.
+const NAP: Ttl = Ttl::from_secs(1);
+/// So many are next.
+const NEXT: u64 = 2;
+/// Where the epoch is kept, in an object.
+const EPOCH: &str = "lease-epoch";
+
+/// Where calls wait for their turn: a [`super::hub::Hub`] in an object.
+pub trait Room {
+    /// Waits until `ticket` is woken, at most `ttl`.
+    fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> impl Future<Output = Result<()>>;
+    /// Wakes `ticket`.
+    fn wake(&self, name: &LeaseName, ticket: &Ticket) -> impl Future<Output = Result<()>>;
+    /// Sees to it that leases which end by themselves are noticed.
+    fn watch(&self) -> impl Future<Output = Result<()>>;
+}
+
+/// The leases of one Redis.
+#[derive(Clone)]
+pub struct RedisLeases<H, S, R> {
+    redis: Redis<H>,
+    objects: S,
+    room: R,
+}
+
+/// What the script found.
+enum Found {
+    /// Whether somebody looks after those that end by themselves.
+    Granted(Lease, bool),
+    Freed,
+    Renewed(Lease, UnixMillis),
+    /// The same.
+    Written(bool),
+    State {
+        now: UnixMillis,
+        highest: u64,
+        raw: String,
+    },
+    NoEpoch,
+}
+
+fn unfit() -> Error {
+    Error::internal("the leases in Redis are not of the shape this version writes")
+}
+
+/// JSON in ASCII: other characters as `\u` escapes, so that no server or proxy has a byte to misunderstand.
+fn ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map(|text| ascii(&text)).map_err(|_| unfit())
+}
+
+/// The parts of a fresh grant's state: what comes before the fence, and what comes after the times.
+fn template(ask: &Ask) -> Result<Option<(String, String, Ttl)>> {
+    let Ask::Grant { asker, request_id, ttl, .. } = ask else { return Ok(None) };
+    let head = format!(
+        r#"{{"lease":{{"user":{},"holder":{},"request_id":{},"fence":"#,
+        json(&asker.user)?,
+        json(&asker.name)?,
+        json(request_id)?
+    );
+    Ok(Some((head, format!(r#","ttl":{},"sure":true,"group":null}}}}"#, ttl.0), *ttl)))
+}
+
+fn state(raw: &str) -> Result<State> {
+    if raw.is_empty() { Ok(State::default()) } else { serde_json::from_str(raw).map_err(|_| unfit()) }
+}
+
+fn read(answer: &str) -> Result<Found> {
+    let (what, rest) = answer.split_once(' ').unwrap_or((answer, ""));
+    match what {
+        "g" | "g!" => {
+            let lease = state(rest)?.lease.ok_or_else(unfit)?;
+            Ok(Found::Granted(lease, what == "g"))
+        }
+        "f" => Ok(Found::Freed),
+        "p" => {
+            let (now, raw) = rest.split_once(' ').ok_or_else(unfit)?;
+            let lease = state(raw)?.lease.ok_or_else(unfit)?;
+            Ok(Found::Renewed(lease, UnixMillis(now.parse().map_err(|_| unfit())?)))
+        }
+        "w" | "w!" => Ok(Found::Written(what == "w")),
+        "e" => Ok(Found::NoEpoch),
+        "s" => {
+            let mut words = rest.splitn(3, ' ');
+            let mut number = || words.next().and_then(|word| word.parse().ok()).ok_or_else(unfit);
+            let (now, highest) = (UnixMillis(number()?), number()?);
+            Ok(Found::State { now, highest, raw: words.next().unwrap_or_default().to_owned() })
+        }
+        _ => Err(unfit()),
+    }
+}
+
+impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
+    /// The leases of `redis`, with the epochs in `objects` and those who wait in `room`.
+    pub fn new(redis: Redis<H>, objects: S, room: R) -> Self {
+        RedisLeases { redis, objects, room }
+    }
+
+    async fn run(&self, name: &LeaseName, what: &str, more: Vec<String>, is_change: bool) -> Result<String> {
+        let keys =
+            vec![format!("{TAG}/lease/{name}"), format!("{TAG}/fences"), format!("{TAG}/due"), format!("{TAG}/losses")];
+        let arguments = [vec![what.to_owned(), name.to_string()], more].concat();
+        let script = Script { text: SCRIPT, sha1: SHA1, mark: MARK, keys, arguments, in_full: false };
+        self.redis.call(script, is_change).await
+    }
+
+    /// Gives this life of the Redis an epoch above those of all before.
+    async fn begin(&self, name: &LeaseName) -> Result<()> {
+        let mut random = [0_u8; 12];
+        self.redis.http().fill(&mut random);
+        let nonce = STANDARD.encode(random);
+        let nonce = self.run(name, "b", vec![nonce], true).await?;
+        let nonce = nonce.strip_prefix("n ").ok_or_else(unfit)?.to_owned();
+        let epoch = self.next_epoch().await?;
+        self.run(name, "e", vec![nonce, epoch.to_string()], true).await.map(drop)
+    }
+
+    /// Has somebody look after the leases that end by themselves. Where that fails, the next grant tries again.
+    async fn see_to(&self, is_watched: bool) {
+        if !is_watched {
+            let _ = self.room.watch().await;
+        }
+    }
+
+    /// A number that was never given before, kept in an object. The first is 0.
+    async fn next_epoch(&self) -> Result<u64> {
+        for _ in 0..TRIES {
+            let found = self.objects.apply(Shard::of(EPOCH), vec![Op::get(EPOCH)]).await?.entries().next().flatten();
+            let (next, condition) = match found {
+                None => (0, Condition::Absent),
+                Some(Entry { value, version, .. }) => {
+                    let last: u64 = serde_json::from_slice(&value).map_err(|_| unfit())?;
+                    (last.saturating_add(1), Condition::Version(version))
+                }
+            };
+            let value = next.to_string().into_bytes();
+            let put = Op::Put { key: EPOCH.to_owned(), value, condition, expires: None };
+            if let Applied::Done(_) = self.objects.apply(Shard::of(EPOCH), vec![put]).await? {
+                return Ok(next);
+            }
+        }
+        Err(contended())
+    }
+
+    /// The first call: what may be done by it alone, or a look.
+    async fn first(&self, name: &LeaseName, ask: &Ask) -> Result<Found> {
+        let answer = match (template(ask)?, ask) {
+            (Some((head, tail, ttl)), _) => self.run(name, "o", vec![head, tail, ttl.0.to_string()], true).await?,
+            (None, Ask::Revoke { user, fence }) => {
+                self.run(name, "c", vec![ascii(user), fence.to_string()], true).await?
+            }
+            (None, Ask::Renew { user, fence, ttl }) => {
+                let ttl = ttl.map(|ttl| ttl.0.to_string()).unwrap_or_default();
+                self.run(name, "n", vec![ascii(user), fence.to_string(), ttl], true).await?
+            }
+            (None, _) => self.run(name, "r", Vec::new(), false).await?,
+        };
+        read(&answer)
+    }
+
+    /// One transition.
+    async fn step(&self, name: &LeaseName, ask: &Ask) -> Result<Answer> {
+        let mut found = self.first(name, ask).await?;
+        for tries in 1..=TRIES {
+            let (now, highest, raw) = match found {
+                Found::Granted(lease, is_watched) => {
+                    self.see_to(is_watched).await;
+                    let at = lease.granted;
+                    return Ok(Answer { told: Told::Granted { lease, again: false }, at });
+                }
+                // When exactly does not matter to anybody.
+                Found::Freed => return Ok(Answer { told: Told::Freed, at: self.redis.http().now() }),
+                Found::Renewed(lease, at) => return Ok(Answer { told: Told::Renewed(lease), at }),
+                Found::NoEpoch => {
+                    self.begin(name).await?;
+                    found = self.first(name, ask).await?;
+                    continue;
+                }
+                Found::Written(_) => return Err(unfit()),
+                Found::State { now, highest, raw } => (now, highest, raw),
+            };
+            let before = state(&raw)?;
+            let (mut after, mut fence) = (before.clone(), highest);
+            let done = rules::step(name, &mut after, &mut fence, now, ask)?;
+            let answer = Answer { told: done.told, at: now };
+            if after == before {
+                return Ok(answer);
+            }
+            // What was live when it was judged has to be live when it is written.
+            let until = before.lease.filter(|lease| lease.expires > now).map(|lease| lease.expires.0.to_string());
+            let written = if after.is_empty() { String::new() } else { json(&after)? };
+            let due = after.lease.as_ref().map(|lease| lease.expires.0.to_string());
+            let mut more = vec![
+                raw,
+                written,
+                highest.to_string(),
+                fence.to_string(),
+                until.unwrap_or_default(),
+                due.unwrap_or_default(),
+            ];
+            for loss in &done.losses {
+                more.push(STANDARD.encode(json(loss)?));
+            }
+            // Sent twice it is written once, since then the state is another.
+            found = read(&self.run(name, "s", more, ask.is_change()).await?)?;
+            if let Found::Written(is_watched) = found {
+                self.see_to(is_watched).await;
+                for ticket in &done.turns {
+                    // A wake-up that is lost costs its sleeper a nap.
+                    let _ = self.room.wake(name, ticket).await;
+                }
+                return Ok(answer);
+            }
+            // Somebody was faster: not all at once again.
+            self.redis.http().pause(backoff(self.redis.http(), tries, PAUSE, MOST_PAUSE)).await;
+        }
+        Err(contended())
+    }
+
+    /// What has to be done about leases that nobody asks for, once `told` can go: ends what is over, and gives what holders
+    /// have to be told, with the text by which it can go, and how long until the next lease ends.
+    pub async fn sweep(&self, limit: u64, told: Vec<String>) -> Result<(Vec<(String, Loss)>, Option<Ttl>)> {
+        let is_change = !told.is_empty();
+        let keys = vec![format!("{TAG}/due"), format!("{TAG}/losses"), format!("{TAG}/fences")];
+        let arguments = [vec![limit.to_string()], told].concat();
+        let script = Script { text: SWEEP, sha1: SWEEP_SHA1, mark: MARK, keys, arguments, in_full: false };
+        let answer = self.redis.call(script, is_change).await?;
+        let mut words = answer.strip_prefix("d ").ok_or_else(unfit)?.split(' ');
+        let next = words.next().filter(|word| *word != "-").map(|word| word.parse().map(Ttl).map_err(|_| unfit()));
+        let over = words.next().filter(|word| *word != "-").unwrap_or_default();
+        let losses = words
+            .map(|text| {
+                let loss = STANDARD.decode(text).ok().and_then(|json| serde_json::from_slice(&json).ok());
+                loss.map(|loss| (text.to_owned(), loss)).ok_or_else(unfit)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for name in over.split(',').filter_map(LeaseName::parse) {
+            self.step(&name, &Ask::LookUp).await?;
+        }
+        Ok((losses, next.transpose()?))
+    }
+}
+
+fn contended() -> Error {
+    Error::new(Kind::Unavailable, "the lease is being changed; try again").retry_after(Ttl::from_secs(1))
+}
+
+impl<H: Http + 'static, S: Store, R: Room> Leases for RedisLeases<H, S, R> {
+    async fn ask(&self, name: &LeaseName, ask: Ask) -> Result<Answer> {
+        let mut answer = self.step(name, &ask).await?;
+        let Ask::Grant { asker, request_id, wait: Some(wait), .. } = &ask else { return Ok(answer) };
+        let ticket = Ticket { user: asker.user.clone(), request_id: request_id.clone() };
+        let mut left = (*wait).min(LONGEST_CALL);
+        while let Told::Held { lease, position } = &answer.told
+            && left.0 > 0
+        {
+            // Those who are next look when the lease ends; for the others that would be a crowd.
+            let ends = Ttl(answer.at.until(lease.expires).0.saturating_add(1));
+            let nap = if *position <= NEXT { left.min(NAP).min(ends) } else { left };
+            self.room.sleep(name, &ticket, nap).await?;
+            left = Ttl(left.0.saturating_sub(nap.0));
+            answer = self.step(name, &ask).await?;
+        }
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha1::{Digest, Sha1};
+
+    use super::*;
+    use crate::lease::{Asker, RequestId, USUAL};
+
+    /// Servers keep scripts under these names.
+    #[test]
+    fn the_names_of_the_scripts_are_their_sha1() {
+        for (text, name) in [(SCRIPT, SHA1), (SWEEP, SWEEP_SHA1)] {
+            let digest: String = Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digest, name);
+        }
+    }
+
+    /// What the script puts together is what the rules would have written.
+    #[test]
+    fn a_fresh_grant_has_the_state_of_the_rules() {
+        let asker = Asker { user: "u-1".into(), name: "Zoë \"Z\" 🦊 Ö".into() };
+        let request_id = RequestId::parse("r").unwrap();
+        let ask = Ask::Grant { asker, request_id, ttl: USUAL, wait: None };
+        let (head, tail, ttl) = template(&ask).unwrap().unwrap();
+        let now = UnixMillis(1_764_000_000_000);
+        let made = format!(r#"{head}7,"granted":{},"expires":{}{tail}"#, now.0, now.plus(ttl).0);
+        assert!(made.is_ascii());
+        let (mut expected, mut highest) = (State::default(), 6);
+        rules::step(&LeaseName::parse("n").unwrap(), &mut expected, &mut highest, now, &ask).unwrap();
+        assert_eq!((state(&made).unwrap(), made), (expected.clone(), json(&expected).unwrap()));
+    }
+}
