@@ -1,14 +1,27 @@
 // A server with a user whose sockets are opened on two topics: for tests of how they end.
 import assert from "node:assert/strict";
+import { startRedis } from "../../scripts/lib/redis.mjs";
 import { PASSWORD, administrator, patient } from "./client.mjs";
 import { startWorkerd } from "./server.mjs";
 import { connect, within } from "./socket.mjs";
 
-export const TRIALS = 100;
+/** TRIALS=20 is enough to see that it works. */
+export const TRIALS = Number(process.env.TRIALS ?? 100);
 /** What the product promises. */
 export const PROMISED_MS = 1_000;
 /** The close code of a session that has ended. */
 export const ENDED = 4100;
+
+const all = {
+  objects: async () => ({}),
+  redis: async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.stop());
+    return redis.vars;
+  },
+};
+/** Where sessions are kept, [name, settings(t)] each; what they need ends with the test. BACKENDS=redis,objects chooses. */
+export const backends = Object.entries(all).filter(([name]) => (process.env.BACKENDS ?? "objects").split(",").includes(name));
 
 /** { server, admin, user(), listen(), open() } on a fresh server that ends with the test. */
 export async function ready(t, vars) {

@@ -4,7 +4,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import Bedside from "./index.js";
 import Product, { Clinic as RealClinic, Leases as RealLeases, Shard as RealShard, Topic as RealTopic } from "./main.js";
 
-const faults = { drop: false, hang: false, capture: false, release: false, slow: 0, fault: false };
+const faults = { lose: 0, drop: false, hang: false, capture: false, release: false, slow: 0, fault: false };
 const captured = [];
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -24,11 +24,16 @@ export default class extends WorkerEntrypoint {
 export const Clinic = RealClinic;
 export const Leases = RealLeases;
 
-/** Answers late while `slow` says so, so that callers are under way when something else happens. */
+/**
+ * Answers late while `slow` says so, so that callers are under way when something else happens; loses the replies of as many
+ * of a hundred as `lose` says.
+ */
 export class Shard extends RealShard {
   async fetch(request) {
-    if (faults.slow) await pause(faults.slow);
-    return super.fetch(request);
+    if (faults.slow) await pause(faults.slow * (faults.lose ? Math.random() : 1));
+    const reply = await super.fetch(request);
+    if (Math.random() * 100 < faults.lose) throw new Error("lost on the way back");
+    return reply;
   }
 }
 

@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { signIn } from "../support/client.mjs";
-import { PROMISED_MS, TRIALS, ready } from "../support/listening.mjs";
+import { PROMISED_MS, TRIALS, backends, ready } from "../support/listening.mjs";
 import { spread } from "../support/socket.mjs";
 
-test("sockets on two topics are closed by idle expiry, after one warning each", async (t) => {
-  const { server, user, listen } = await ready(t, { SESSION_IDLE_MINUTES: "1" });
+for (const [backend, settings] of backends)
+  test(`${backend}: sockets on two topics are closed by idle expiry, after one warning each`, async (t) => {
+  const { server, user, listen } = await ready(t, { ...(await settings(t)), SESSION_IDLE_MINUTES: "1" });
   const id = await user("nora");
   const trials = [];
   for (let trial = 0; trial < TRIALS; trial++) {
@@ -24,7 +25,7 @@ test("sockets on two topics are closed by idle expiry, after one warning each", 
   const late = [];
   for (const { ends, ended } of trials) late.push((await ended()) - ends);
   const { max, text } = spread(late);
-  t.diagnostic(`sockets on two topics closed after the end of an idle session, ${text}`);
+  t.diagnostic(`${backend}: sockets on two topics closed after the end of an idle session, ${text}`);
   assert.ok(Math.min(...late) >= 0, "none was closed before its time");
   assert.ok(max < PROMISED_MS, text);
 

@@ -2,41 +2,43 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { signIn } from "../support/client.mjs";
-import { ENDED, PROMISED_MS, TRIALS, ready } from "../support/listening.mjs";
+import { ENDED, PROMISED_MS, TRIALS, backends, ready } from "../support/listening.mjs";
 import { poll } from "../support/server.mjs";
 import { connect, spread, within } from "../support/socket.mjs";
 import { readStream } from "../support/sse.mjs";
 
-test("sockets on two topics are closed by sign-out and by disabling the account", async (t) => {
-  const { server, admin, user, listen, open } = await ready(t);
-  const id = await user("nora");
-  const bystander = connect(t, server.url, admin.token, "patient/p");
-  await within(20_000, bystander.hello, "hello");
+for (const [backend, settings] of backends) {
+  test(`${backend}: sockets on two topics are closed by sign-out and by disabling the account`, async (t) => {
+    const { server, admin, user, listen, open } = await ready(t, await settings(t));
+    const id = await user("nora");
+    const bystander = connect(t, server.url, admin.token, "patient/p");
+    await within(20_000, bystander.hello, "hello");
 
-  const signOut = [];
-  for (let trial = 0; trial < TRIALS; trial++) {
-    const nora = await signIn(server.url, "nora");
-    const { ended } = await listen(nora.token, id);
-    const from = Date.now();
-    assert.equal((await nora.del("/session")).status, 204);
-    signOut.push((await ended()) - from);
-  }
-  const disable = [];
-  for (let trial = 0; trial < TRIALS; trial++) {
-    const nora = await signIn(server.url, "nora");
-    const { ended } = await listen(nora.token, id);
-    const from = Date.now();
-    assert.equal((await admin.put(`/users/${id}`, { disabled: true })).status, 200);
-    disable.push((await ended()) - from);
-    assert.equal((await admin.put(`/users/${id}`, { disabled: false })).status, 200);
-  }
-  for (const [what, list] of [["sign-out", signOut], ["disabling the account", disable]]) {
-    const { max, text } = spread(list);
-    t.diagnostic(`sockets on two topics closed after ${what}, ${text}`);
-    assert.ok(max < PROMISED_MS, text);
-  }
-  assert.equal(await open("patient/p"), 1, "the socket of another session stays");
-});
+    const signOut = [];
+    for (let trial = 0; trial < TRIALS; trial++) {
+      const nora = await signIn(server.url, "nora");
+      const { ended } = await listen(nora.token, id);
+      const from = Date.now();
+      assert.equal((await nora.del("/session")).status, 204);
+      signOut.push((await ended()) - from);
+    }
+    const disable = [];
+    for (let trial = 0; trial < TRIALS; trial++) {
+      const nora = await signIn(server.url, "nora");
+      const { ended } = await listen(nora.token, id);
+      const from = Date.now();
+      assert.equal((await admin.put(`/users/${id}`, { disabled: true })).status, 200);
+      disable.push((await ended()) - from);
+      assert.equal((await admin.put(`/users/${id}`, { disabled: false })).status, 200);
+    }
+    for (const [what, list] of [["sign-out", signOut], ["disabling the account", disable]]) {
+      const { max, text } = spread(list);
+      t.diagnostic(`${backend}: sockets on two topics closed after ${what}, ${text}`);
+      assert.ok(max < PROMISED_MS, text);
+    }
+    assert.equal(await open("patient/p"), 1, "the socket of another session stays");
+  });
+}
 
 test("a topic that could not be reached closes its sockets within a second of its return", async (t) => {
   const { server, admin, user, listen } = await ready(t);
