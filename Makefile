@@ -1,6 +1,6 @@
 # What a developer types; everything that decides is in scripts/. `make` alone lists the targets.
 # Needs rustup, Node 20 or later with npm, make and a C compiler; installs the rest into folders that git ignores.
-.PHONY: help setup build dev dev-redis serve import test soak bench screenshots clean
+.PHONY: help setup build dev dev-redis serve import monitor test soak bench screenshots clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ serve: ## the release bundle on bare workerd, one process, data in .data/serve (
 
 import: ## load FHIR Bundles: FILES=... into URL (default http://127.0.0.1:8787), as USERNAME with PASSWORD
 	@exec node scripts/import.mjs
+
+monitor: ## telemetry of BEDS=24 demonstration patients, once a second, into URL; SECONDS ends it
+	@exec node scripts/monitor.mjs
 
 test: ## set up and run every check and test; ends with `N passed, N failed` (ONLY=checks,native,node; TESTS=part of a name)
 	@exec node scripts/test.mjs

@@ -168,7 +168,8 @@ mod tests {
             config.retention,
             Retention { age: Ttl::from_mins(24 * 60), brief: Ttl::from_mins(60), count: 100_000 }
         );
-        assert_eq!(config.alerts, alerts::Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) });
+        let (repeat, escalate, interval) = (Ttl::from_secs(60), Ttl::from_secs(180), Ttl::from_secs(10));
+        assert_eq!(config.alerts, alerts::Rules { repeat, escalate, interval });
         assert!(config.setup_token.is_none());
     }
 

@@ -89,6 +89,8 @@ pub enum Action<'a> {
     },
     /// Take, renew, free and look up leases.
     UseLeases,
+    /// Post readings of monitors that are no records.
+    PostTelemetry,
     /// See and acknowledge alerts, see and set the limits of a patient.
     Attend,
     /// Take a lease from its holder.
@@ -214,7 +216,7 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
             Scope(Reach::Own(principal.patient.clone().ok_or_else(refused)?))
         }
 
-        (Role::Device, Action::WriteRecords { kind: "Observation", create: true, .. }) => {
+        (Role::Device, Action::WriteRecords { kind: "Observation", create: true, .. } | Action::PostTelemetry) => {
             Scope(Reach::Assigned(principal.patients.clone()))
         }
 
@@ -277,6 +279,7 @@ mod tests {
             Action::UseLeases,
             Action::Attend,
             Action::BreakLeases,
+            Action::PostTelemetry,
         ];
         let staff = vec![
             READ,
@@ -296,7 +299,7 @@ mod tests {
             (Role::Practitioner, staff.clone()),
             (Role::Nurse, staff),
             (Role::Patient, vec![READ, READ_SHARED, Action::FollowPatient, MYSELF]),
-            (Role::Device, vec![CREATE, MYSELF]),
+            (Role::Device, vec![CREATE, MYSELF, Action::PostTelemetry]),
             (Role::Display, vec![OWN_WARD, MYSELF]),
         ];
         for (role, allowed) in table {

@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod poll;
 pub mod replay;
 pub mod sse;
+pub mod telemetry;
 pub mod window;
 
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ impl Topic {
     pub fn reread(&self) -> Vec<String> {
         match self {
             Topic::Patient(id) => vec![format!("/fhir/Patient/{id}"), format!("/fhir/Observation?patient={id}")],
-            Topic::Ward(_) => vec!["/fhir/Patient".to_owned()],
+            Topic::Ward(id) => vec![format!("/wards/{id}/board")],
             Topic::User(_) => vec!["/session".to_owned()],
         }
     }

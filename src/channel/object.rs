@@ -10,6 +10,7 @@ use super::frame::{self, Close, Frame};
 use super::history::{self, Page};
 use super::log::{self, Logged};
 use super::outbox::{Delivery, Event};
+use super::telemetry::{self, Memory, Reading};
 use super::{EventKind, Topic};
 use crate::access::bar::{self, Bar, Barred};
 use crate::config::Retention;
@@ -41,6 +42,13 @@ pub enum TopicRequest {
         kind: EventKind,
         /// JSON.
         data: String,
+    },
+    /// Takes readings of monitors.
+    Telemetry {
+        /// The topic.
+        topic: Topic,
+        /// The readings.
+        readings: Vec<Reading>,
     },
     /// Reads history.
     Page {
@@ -184,6 +192,9 @@ pub fn handle(
             put_down = done.first;
             TopicReply::Published { cursor: done.cursor, fresh: done.fresh.is_some() }
         }
+        TopicRequest::Telemetry { readings, .. } => {
+            return telemetry(sql, entropy, &Memory::default(), now, retention, readings);
+        }
         TopicRequest::Page { after, limit, .. } => {
             history::page(sql, after.as_ref(), *limit)?.map_or(TopicReply::Behind, TopicReply::Page)
         }
@@ -197,6 +208,25 @@ pub fn handle(
         agenda::by(sql, EXPIRE, now.plus(retention.brief))?;
     }
     Ok(Done { reply, round, put_down, barred })
+}
+
+/// Takes readings of monitors with the memory of an object: without one, what is known is read back from the log each time.
+pub fn telemetry(
+    sql: &impl Sql,
+    entropy: &impl Entropy,
+    memory: &Memory,
+    now: UnixMillis,
+    retention: Retention,
+    readings: &[Reading],
+) -> Result<Done> {
+    let done = telemetry::take(sql, entropy, memory, now, retention, readings)?;
+    let put_down = done.first;
+    if put_down {
+        agenda::by(sql, EXPIRE, now.plus(retention.brief))?;
+    }
+    let round = Round::of(None, &done.cursor.epoch, &done.fresh)?;
+    let reply = TopicReply::Published { fresh: !done.fresh.is_empty(), cursor: done.cursor };
+    Ok(Done { reply, round, barred: Vec::new(), put_down })
 }
 
 #[cfg(test)]

@@ -14,4 +14,5 @@ mod search;
 mod wards;
 mod whole_sql;
 
-pub use records_sql::{commit, event, prepare, run};
+pub use records_sql::{commit, current, event, prepare, run};
+pub use wards::patients_in;

@@ -16,7 +16,7 @@ use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
 use crate::channel::{EventKind, Topic};
 use crate::error::{Error, Result};
-use crate::fhir::{Identifier, ResourceType, is_shared};
+use crate::fhir::{Identifier, Resource, ResourceType, is_shared};
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 
@@ -58,6 +58,12 @@ pub(super) fn record(mut row: Row) -> Result<Record> {
 pub(super) fn newest(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Option<Record>> {
     let statement = format!("SELECT {COLUMNS} FROM resources WHERE kind = ?1 AND id = ?2");
     sql.first(&statement, &[kind.as_str().into(), id.into()])?.map(record).transpose()
+}
+
+/// The newest version of a record, where there is one that is not deleted.
+pub fn current(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Option<Resource>> {
+    let body = newest(sql, kind, id)?.and_then(|record| record.body);
+    Ok(body.and_then(|body| Resource::parse(body.as_bytes()).ok()))
 }
 
 pub(super) fn compartments(sql: &impl Sql, kind: ResourceType, id: &str) -> Result<Vec<String>> {

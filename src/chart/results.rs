@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::records_sql::newest;
+use super::records_sql::current;
 use crate::error::Result;
 use crate::fhir::{Resource, ResourceType, relative};
 use crate::store::sql::Sql;
@@ -69,7 +69,5 @@ fn person(text: &str) -> Option<(ResourceType, String)> {
 
 /// The reference at `path` of a record that is there.
 fn reference_of(sql: &impl Sql, kind: ResourceType, id: &str, path: &[&str]) -> Result<Option<String>> {
-    let body = newest(sql, kind, id)?.and_then(|record| record.body);
-    let resource = body.and_then(|body| Resource::parse(body.as_bytes()).ok());
-    Ok(resource.and_then(|resource| resource.str_at(path).map(str::to_owned)))
+    Ok(current(sql, kind, id)?.and_then(|resource| resource.str_at(path).map(str::to_owned)))
 }

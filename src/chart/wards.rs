@@ -63,6 +63,17 @@ pub fn moved(sql: &impl Sql, kind: &str, id: &str, place: Option<&Place>, patien
     }
 }
 
+/// The patients who are in `ward`, each with the Location of their stay, by id.
+pub fn patients_in(sql: &impl Sql, ward: &str) -> Result<Vec<(String, String)>> {
+    let rows = sql.exec(
+        "WITH RECURSIVE below (id, depth) AS (SELECT ?1, 0 UNION SELECT places.id, depth + 1 FROM places \
+         JOIN below ON places.part_of = below.id WHERE depth < ?2) \
+         SELECT patient, min(location) FROM stays JOIN below ON stays.location = below.id GROUP BY patient ORDER BY patient",
+        &[ward.into(), DEPTH.into()],
+    )?;
+    rows.into_iter().map(|mut row| Ok((row.text()?, row.text()?))).collect()
+}
+
 fn settle(sql: &impl Sql, patient: &str) -> Result<()> {
     let wards = sql
         .exec(

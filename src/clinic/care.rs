@@ -8,26 +8,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::board;
+use super::following::{self, Roll};
 use crate::access::audit::{self, Actor, Did, Outcome};
-use crate::access::{Owner, Role, Scope, refused};
-use crate::channel::Topic;
-use crate::channel::outbox;
-use crate::chart::records::{Batch, Change, Committed, Stamp, Write};
-use crate::chart::{self, head};
+use crate::access::{Owner, Scope, refused};
 use crate::error::{Error, Kind, Result};
-use crate::fhir::ResourceType;
-use crate::session::roster;
-use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
 use crate::vitals::alert::{Acknowledgement, Alert};
-use crate::vitals::evaluate::{self, Written};
+use crate::vitals::alerts_sql;
 use crate::vitals::thresholds::{self, Thresholds};
 use crate::vitals::watch::Watch;
-use crate::vitals::{Census, alerts_sql};
 
-/// On the agenda: an alert is to be pushed again.
-pub const ALERTS: &str = "alerts";
 /// Alerts in one answer, at most.
 const MOST: usize = 500;
 
@@ -51,6 +43,13 @@ pub enum CareRequest {
         seen: Option<u64>,
         /// Who.
         actor: Actor,
+    },
+    /// Everybody in a ward, and what is known of them.
+    Board {
+        /// The ward.
+        ward: String,
+        /// Whether names are shown as initials, and nothing else says who somebody is.
+        reduced: bool,
     },
     /// What is set for a patient.
     Thresholds {
@@ -77,81 +76,6 @@ impl CareRequest {
     }
 }
 
-/// The clinic as the watch over vital signs needs it.
-pub(super) struct Roll<'a, S>(pub &'a S);
-
-impl<S: Sql> Roll<'_, S> {
-    fn owner(&self, patient: &str) -> Result<Option<Owner>> {
-        Ok(head::get(self.0, patient)?.map(|head| head.owner))
-    }
-}
-
-impl<S: Sql> Census for Roll<'_, S> {
-    fn wards(&self, patient: &str) -> Result<Vec<String>> {
-        Ok(self.owner(patient)?.map(|owner| owner.wards).unwrap_or_default())
-    }
-
-    fn practitioners(&self, wards: &[String]) -> Result<Vec<String>> {
-        let concerned = roster::with(self.0, |account| {
-            let own = &account.principal.wards;
-            account.principal.role == Role::Practitioner
-                && (wards.is_empty() || wards.iter().any(|ward| own.contains(ward)))
-        })?;
-        Ok(concerned.into_iter().map(|account| account.principal.user).collect())
-    }
-}
-
-/// Follows a batch that was written, in its transaction.
-pub(super) fn follow(
-    sql: &impl Sql,
-    entropy: &impl Entropy,
-    watch: &Watch,
-    now: UnixMillis,
-    batch: &Batch,
-    committed: &Committed,
-) -> Result<()> {
-    let Committed::All(stamps) = committed else { return Ok(()) };
-    let of_vitals = |change: &Change| change.kind == ResourceType::Observation;
-    let written = batch.changes.iter().zip(stamps).filter(|(change, _)| of_vitals(change));
-    let writes: Vec<Written<'_>> = written
-        .map(|(change, stamp)| Written {
-            id: &change.id,
-            existed: stamp.version > 1,
-            charted: match &change.write {
-                Write::Put { charted, .. } => charted.as_deref(),
-                Write::Delete => None,
-            },
-        })
-        .collect();
-    if !writes.is_empty() {
-        evaluate::written(sql, &Roll(sql), entropy, (now, &watch.rules), &writes)?;
-        plan(sql)?;
-    }
-    batch.changes.iter().zip(stamps).try_for_each(|(change, stamp)| tell_requesters(sql, change, *stamp))
-}
-
-/// A result that is there is told to whoever asked for it, besides the followers of patient and wards.
-fn tell_requesters(sql: &impl Sql, change: &Change, stamp: Stamp) -> Result<()> {
-    let Write::Put { finalised: Some(finalised), .. } = &change.write else { return Ok(()) };
-    let clinicians = finalised.clinicians(sql)?;
-    let Some(event) = chart::event(change, stamp)?.filter(|_| !clinicians.is_empty()) else { return Ok(()) };
-    let of_them = roster::with(sql, |account| account.practitioner.as_ref().is_some_and(|id| clinicians.contains(id)))?;
-    of_them.into_iter().try_for_each(|account| outbox::add(sql, &Topic::User(account.principal.user), &event))
-}
-
-/// Puts the next push on the agenda.
-fn plan(sql: &impl Sql) -> Result<()> {
-    agenda::set(sql, ALERTS, alerts_sql::next_due(sql)?)
-}
-
-/// Pushes again what is due.
-pub(super) fn push(sql: &impl Sql, watch: &Watch, now: UnixMillis) -> Result<()> {
-    sql.transaction(|| {
-        alerts_sql::push(sql, &Roll(sql), &watch.rules, now)?;
-        plan(sql)
-    })
-}
-
 /// Answers `request` of somebody who reaches `scope`, as JSON.
 pub(super) fn handle(
     sql: &impl Sql,
@@ -174,11 +98,12 @@ pub(super) fn handle(
                     alerts_sql::keep(sql, &Roll(sql), now, &alert, Some(news))?;
                     let event = audit::Event { actor, did: Did::Execute, entity: &entity, outcome: Outcome::Success };
                     audit::record(sql, now, &event)?;
-                    plan(sql)?;
+                    following::plan(sql)?;
                 }
                 Ok(alert.to_json())
             })?
         }
+        CareRequest::Board { ward, reduced } => board::board(sql, watch, now, scope, ward, *reduced)?,
         CareRequest::Thresholds { patient } => {
             let owner = known(sql, patient)?;
             if !scope.reaches(&owner) {
@@ -193,8 +118,7 @@ pub(super) fn handle(
                 let set = thresholds::put(sql, now, patient, thresholds, *expected)?;
                 let event = audit::Event { actor, did: Did::Update, entity: &entity, outcome: Outcome::Success };
                 audit::record(sql, now, &event)?;
-                evaluate::anew(sql, &Roll(sql), entropy, (now, &watch.rules), patient)?;
-                plan(sql)?;
+                following::reset(sql, entropy, watch, now, patient, &set)?;
                 Ok(set.to_json())
             })?
         }

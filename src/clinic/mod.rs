@@ -4,8 +4,10 @@
 //! Invariant: a request that changes anything runs in one transaction, and what it causes elsewhere is noted there, in the
 //! outbox or among the standings that are due; [`courier`] brings it and nothing else does.
 
+mod board;
 pub mod care;
 pub mod courier;
+mod following;
 pub mod notices;
 pub mod sessions;
 pub mod watch;
@@ -17,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use self::care::CareRequest;
 use self::sessions::{SessionReply, SessionRequest};
-use crate::access::Scope;
 use crate::access::audit::{self, Actor, Did, Outcome};
+use crate::access::{Owner, Scope};
 use crate::channel::outbox;
 use crate::chart;
 use crate::chart::cache::fills::Fills;
@@ -32,7 +34,8 @@ use crate::session::{limit, roster};
 use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
-use crate::vitals::{self, watch::Watch};
+use crate::vitals;
+use crate::vitals::watch::{Sample, Watch};
 
 /// What the clinic's object can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,15 +117,23 @@ pub enum ClinicRequest {
         /// What is asked.
         request: CareRequest,
     },
+    /// What monitors say: it is watched here, and no record.
+    Telemetry {
+        /// Which patients the monitors may speak of.
+        scope: Scope,
+        /// What they say.
+        samples: Vec<Sample>,
+    },
 }
 
 impl ClinicRequest {
-    /// Whether it can leave something for [`courier`] to bring.
-    pub fn may_owe(&self) -> bool {
+    /// Whether at `now` it can leave something for [`courier`] to bring.
+    pub fn may_owe(&self, watch: &Watch, now: UnixMillis) -> bool {
         match self {
             ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.may_owe(),
+            ClinicRequest::Telemetry { samples, .. } => following::is_due(watch, now, samples),
             _ => false,
         }
     }
@@ -135,7 +146,9 @@ impl ClinicRequest {
             | ClinicRequest::Fill(_)
             | ClinicRequest::Filled { .. }
             | ClinicRequest::Account { .. }
-            | ClinicRequest::Accounts { .. } => false,
+            | ClinicRequest::Accounts { .. }
+            // It is known by its time: said again it changes nothing.
+            | ClinicRequest::Telemetry { .. } => false,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.is_change(),
             _ => true,
@@ -162,6 +175,8 @@ pub enum ClinicReply {
     Changed(Account),
     /// Of accounts.
     Accounts(Vec<Account>),
+    /// Of telemetry: whom each sample is of; `None` where it is out of reach or there is no such patient.
+    Owners(Vec<Option<Owner>>),
     /// Of care: JSON.
     Json(String),
     /// Done, and nothing to say.
@@ -181,9 +196,9 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
 }
 
 /// Does `what` is due at `now`.
-pub fn wake(sql: &impl Sql, watch: &Watch, now: UnixMillis, what: &str) -> Result<()> {
+pub fn wake(sql: &impl Sql, entropy: &impl Entropy, watch: &Watch, now: UnixMillis, what: &str) -> Result<()> {
     match what {
-        care::ALERTS => care::push(sql, watch, now),
+        following::ALERTS | following::SILENCE => following::wake(sql, entropy, watch, now),
         // Put there by a version of the program that knew more.
         _ => agenda::set(sql, what, None),
     }
@@ -212,7 +227,7 @@ pub fn handle(
         ClinicRequest::Commit(batch) => {
             let committed = sql.transaction(|| {
                 let committed = chart::commit(sql, entropy, now, batch)?;
-                care::follow(sql, entropy, watch, now, batch, &committed)?;
+                following::follow(sql, entropy, watch, now, batch, &committed)?;
                 Ok(committed)
             });
             committed.map(ClinicReply::Committed)
@@ -251,6 +266,9 @@ pub fn handle(
         ClinicRequest::Accounts { after, count } => roster::list(sql, after, *count).map(ClinicReply::Accounts),
         ClinicRequest::Care { scope, request } => {
             care::handle(sql, entropy, watch, now, scope, request).map(ClinicReply::Json)
+        }
+        ClinicRequest::Telemetry { scope, samples } => {
+            following::telemetry(sql, entropy, watch, now, scope, samples).map(ClinicReply::Owners)
         }
     }
 }
@@ -324,6 +342,17 @@ pub trait Clinic {
         }
     }
 
+    /// Has `samples` of what `scope` reaches watched, and gives whom each is of.
+    fn telemetry(&self, scope: Scope, samples: Vec<Sample>) -> impl Future<Output = Result<Vec<Option<Owner>>>> {
+        let asked = self.ask(ClinicRequest::Telemetry { scope, samples });
+        async {
+            match asked.await? {
+                ClinicReply::Owners(owners) => Ok(owners),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
     /// Adds or changes an account: `request` says which.
     fn change(&self, request: ClinicRequest) -> impl Future<Output = Result<Account>> {
         let asked = self.ask(request);
@@ -365,5 +394,7 @@ impl<C: Clinic> Source for C {
 mod resurrection;
 #[cfg(test)]
 mod sessions_tests;
+#[cfg(test)]
+mod telemetry_tests;
 #[cfg(test)]
 mod tests;

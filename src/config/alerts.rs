@@ -1,4 +1,4 @@
-//! What becomes of an alert that nobody acknowledges.
+//! When there is an alert of silence, and what becomes of an alert that nobody acknowledges.
 
 use super::Reader;
 use crate::time::Ttl;
@@ -10,11 +10,13 @@ pub struct Rules {
     pub repeat: Ttl,
     /// And is escalated after this long.
     pub escalate: Ttl,
+    /// A reading of a monitored patient is expected so often, where nothing else is set for them.
+    pub interval: Ttl,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) }
+        Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180), interval: Ttl::from_secs(10) }
     }
 }
 
@@ -23,6 +25,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         Rules {
             repeat: Ttl::from_secs(self.number("ALERT_REPEAT_SECONDS", 60, 1, 3_600)),
             escalate: Ttl::from_secs(self.number("ALERT_ESCALATE_SECONDS", 180, 1, 24 * 3_600)),
+            interval: Ttl::from_secs(self.number("MONITOR_INTERVAL_SECONDS", 10, 1, 24 * 3_600)),
         }
     }
 }

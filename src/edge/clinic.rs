@@ -153,7 +153,7 @@ impl Inner {
                 }
                 what => {
                     agenda::by(&self.sql, SWEEP, self.edge.now().plus(SWEEP_AFTER))?;
-                    clinic::wake(&self.sql, &self.watch, self.edge.now(), what)?;
+                    clinic::wake(&self.sql, &self.edge, &self.watch, self.edge.now(), what)?;
                     owes = true;
                 }
             }
@@ -191,7 +191,7 @@ impl Clinic {
     pub fn handle(&self, message: &[u8]) -> JsValue {
         let written = |answer| JsValue::from(Uint8Array::from(call::answer(&answer).as_slice()));
         match call::question::<ClinicRequest>(message) {
-            Ok(asked) if asked.may_owe() => {
+            Ok(asked) if asked.may_owe(&self.inner.watch, self.inner.edge.now()) => {
                 let inner = Rc::clone(&self.inner);
                 future_to_promise(async move { Ok(written(inner.change(asked).await)) }).into()
             }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::reply::Response;
 use super::{Context, Incoming, Platform, input};
-use crate::access::Action;
+use crate::access::{Action, Role};
 use crate::clinic::care::CareRequest;
 use crate::error::{Error, Result};
 use crate::fhir::is_valid_id;
@@ -19,6 +19,16 @@ pub async fn alerts<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Re
         id => Ok(id.map(str::to_owned)),
     };
     let request = CareRequest::Alerts { ward: id("ward")?, patient: id("patient")? };
+    Ok(Response::json(200, context.platform.care(scope, request).await?))
+}
+
+/// `GET /wards/{id}/board`
+pub async fn board<P: Platform, R: Incoming>(context: &Context<'_, P, R>, ward: &str) -> Result<Response> {
+    // A wall display fetches it on its own, for ever.
+    let caller = context.caller_quietly().await?;
+    let scope = caller.may(Action::FollowWard { ward })?;
+    let reduced = caller.session.principal.role == Role::Display;
+    let request = CareRequest::Board { ward: ward.to_owned(), reduced };
     Ok(Response::json(200, context.platform.care(scope, request).await?))
 }
 

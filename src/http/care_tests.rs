@@ -1,6 +1,7 @@
 use super::testing::*;
 use super::*;
 use crate::store::sql::Sql;
+use crate::testing::block_on;
 use crate::time::{Clock, Ttl, UnixMillis};
 
 const LOINC: &str = "http://loinc.org";
@@ -150,4 +151,131 @@ fn a_unit_that_cannot_be_converted_is_refused_by_name_and_in_a_bundle_by_its_ent
     // The same, as history, is kept as it is.
     let old = reading(&app, "p", ("8310-5", 98.6, "degF"), Ttl::from_mins(13 * 60));
     assert_eq!(post(&app, &nora, &old).status, 201);
+}
+
+fn telemetry(app: &Here, token: &str, body: &serde_json::Value) -> Response {
+    ask(app, &Sent::new("POST", "/telemetry").json(&body.to_string()).by(token))
+}
+
+#[test]
+fn telemetry_is_acknowledged_by_patient_and_is_in_the_topics_of_patient_and_ward_once() {
+    let (app, admin) = clinic();
+    let monitor = sign_in(&app, "monitor");
+    let nora = sign_in(&app, "nora");
+    let at = app.platform.now().to_rfc3339();
+    let reading = |patient: &str| serde_json::json!({ "patient": patient, "at": at, "values": { "heart_rate": 71.5, "consciousness": "A" } });
+    let body = serde_json::json!({ "readings": [reading("p"), reading("q")] });
+    for _ in 0..2 {
+        let reply = telemetry(&app, &monitor, &body);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let results = value(&reply)["results"].clone();
+        assert!(results[0]["cursor"].is_string(), "{results}");
+        assert_eq!((&results[1]["patient"], &results[1]["error"]["status"]), (&"q".into(), &403.into()));
+    }
+    for topic in ["patient/p", "ward/w1"] {
+        let page = value(&get(&app, &nora, &format!("/channels/{topic}")));
+        let of_telemetry: Vec<_> =
+            page["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "telemetry").collect();
+        assert_eq!(of_telemetry.len(), 1, "{topic}");
+        let values = serde_json::json!({ "heart_rate": 71.5, "consciousness": "A" });
+        assert_eq!(of_telemetry[0]["data"]["readings"][0]["values"], values);
+    }
+    // A topic that does not answer: not acknowledged, and nothing is known of it.
+    app.platform.unreachable.set(true);
+    let again = value(&telemetry(&app, &admin, &serde_json::json!({ "readings": [reading("q")] })));
+    assert_eq!(
+        (&again["results"][0]["error"]["status"], &again["results"][0]["error"]["retry"]),
+        (&503.into(), &"after".into())
+    );
+    app.platform.unreachable.set(false);
+
+    let channel = Sent::new("POST", "/channels/patient/p").by(&monitor);
+    let one = ask(&app, &channel.json(r#"{"kind":"telemetry","id":"x1","data":{"values":{"heart_rate":72}}}"#));
+    assert_eq!(one.status, 201, "{one:?}");
+    for (token, path, body, status, field) in [
+        (&monitor, "/channels/patient/q", r#"{"kind":"telemetry","data":{"values":{"heart_rate":72}}}"#, 403, None),
+        (&monitor, "/channels/patient/p", r#"{"kind":"notice","data":{}}"#, 403, None),
+        (
+            &monitor,
+            "/channels/ward/w1",
+            r#"{"kind":"telemetry","data":{"values":{"heart_rate":72}}}"#,
+            422,
+            Some("kind"),
+        ),
+        (&nora, "/channels/patient/p", r#"{"kind":"telemetry","data":{"values":{"heart_rate":72}}}"#, 403, None),
+        (&nora, "/telemetry", r#"{"readings":[]}"#, 403, None),
+        (&monitor, "/telemetry", r#"{"readings":[]}"#, 422, Some("readings")),
+        (&monitor, "/telemetry", r#"{"readings":[{"patient":"p","values":{}}]}"#, 422, Some("readings[0].values")),
+        (
+            &monitor,
+            "/telemetry",
+            r#"{"readings":[{"patient":"p","values":{"pulse":1}}]}"#,
+            422,
+            Some("readings[0].values"),
+        ),
+        (
+            &monitor,
+            "/telemetry",
+            r#"{"readings":[{"patient":"p","values":{"heart_rate":9999}}]}"#,
+            422,
+            Some("readings[0].values.heart_rate"),
+        ),
+        (
+            &monitor,
+            "/telemetry",
+            r#"{"readings":[{"patient":"p","at":"now","values":{"heart_rate":1}}]}"#,
+            422,
+            Some("readings[0].at"),
+        ),
+    ] {
+        let refused = ask(&app, &Sent::new("POST", path).json(body).by(token));
+        assert_eq!((refused.status, value(&refused)["field"].as_str()), (status, field), "{path} {body}");
+    }
+}
+
+#[test]
+fn the_board_shows_a_ward_at_one_instant_and_a_display_only_initials() {
+    let (app, admin) = clinic();
+    let (nora, board, monitor) = (sign_in(&app, "nora"), sign_in(&app, "board"), sign_in(&app, "monitor"));
+    let named = r#"{"resourceType":"Patient","id":"p","name":[{"given":["Ada","May"],"family":"Doe"}],"gender":"female","birthDate":"1950-02-03"}"#;
+    assert_eq!(put(&app, &admin, "/fhir/Patient/p", named).status, 200);
+    assert_eq!(post(&app, &nora, &reading(&app, "p", ("9279-1", 26.0, "/min"), SECOND)).status, 201);
+    app.platform.pass(SECOND);
+    let body = serde_json::json!({ "readings": [{ "patient": "p", "values": { "heart_rate": 71 } }] });
+    assert_eq!(telemetry(&app, &monitor, &body).status, 200);
+
+    let shown = get(&app, &nora, "/wards/w1/board");
+    assert_eq!(shown.status, 200, "{shown:?}");
+    let shown = value(&shown);
+    assert_eq!(shown["ward"]["id"], "w1");
+    let patients = shown["patients"].as_array().unwrap();
+    assert_eq!(patients.len(), 1);
+    let patient = &patients[0];
+    assert_eq!((&patient["name"], &patient["birth_date"]), (&"Ada Doe".into(), &"1950-02-03".into()));
+    assert_eq!((&patient["news2"]["total"], &patient["news2"]["partial"]), (&3.into(), &true.into()));
+    assert_eq!(patient["latest"]["respiratory_rate"]["value"], 26);
+    assert_eq!(
+        (&patient["latest"]["heart_rate"]["value"], &patient["latest"]["heart_rate"]["source"]),
+        (&71.into(), &"telemetry".into())
+    );
+    assert_eq!(patient["alerts"][0]["severity"], "low-medium");
+    assert_eq!(patient["monitor"], serde_json::json!({ "interval_seconds": 10, "silent": false }));
+    // What comes after it goes on from its cursor.
+    block_on(crate::clinic::courier::Courier::default().run(&app.platform.sql, &app.platform)).unwrap();
+    let events = |cursor: &str| {
+        let page = value(&get(&app, &nora, &format!("/channels/ward/w1?after={cursor}")));
+        let kinds = page["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned());
+        kinds.filter(|kind| kind != "telemetry").collect::<Vec<_>>()
+    };
+    assert_eq!(events(shown["cursor"].as_str().unwrap()), Vec::<String>::new());
+
+    let reduced = value(&get(&app, &board, "/wards/w1/board"));
+    let patient = &reduced["patients"][0];
+    assert_eq!(
+        (&patient["name"], &patient["birth_date"], &patient["gender"]),
+        (&"A. D.".into(), &().into(), &().into())
+    );
+    for (token, path) in [(&board, "/wards/w2/board"), (&nora, "/wards/w2/board"), (&monitor, "/wards/w1/board")] {
+        assert_eq!(get(&app, token, path).status, 403, "{path}");
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::caller::Caller;
 use super::reply::Reply;
-use super::{Context, Incoming, Platform, Response, Subscription, input};
+use super::{Context, Incoming, Platform, Response, Subscription, input, telemetry};
 use crate::access::bar::Listener;
 use crate::access::{Action, Owner, refused};
 use crate::channel::cursor::Position;
@@ -124,19 +124,22 @@ struct PublishedBody {
 }
 
 /// `POST /channels/{topic}`. Events about records come with their records, and alerts with what they warn of: what is
-/// published here is notices.
+/// published here is notices, and by monitors telemetry.
 async fn publish<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: Topic) -> Result<Response> {
     let caller = context.caller().await?;
-    match &topic {
-        Topic::User(_) => drop(caller.may(Action::Notify { user: true })?),
-        Topic::Patient(_) | Topic::Ward(_) => {
-            caller.may(Action::Notify { user: false })?;
-            may_follow(context, &caller, &topic).await?;
-        }
+    let notifies = caller.may(Action::Notify { user: matches!(topic, Topic::User(_)) });
+    let monitors = caller.may(Action::PostTelemetry);
+    if monitors.is_err() {
+        notifies.as_ref().map_err(Error::clone)?;
     }
     let Publication { id, kind, data } = input::json(context.request).await?;
-    if kind != EventKind::Notice {
-        return Err(Error::new(Kind::Unprocessable, "what is published here is of kind notice").at("kind"));
+    match kind {
+        EventKind::Telemetry => return telemetry::one(context, &topic, monitors?, (id, data.get())).await,
+        EventKind::Notice => drop(notifies?),
+        _ => return Err(Error::new(Kind::Unprocessable, "what is published here is a notice, or telemetry").at("kind")),
+    }
+    if !matches!(topic, Topic::User(_)) {
+        may_follow(context, &caller, &topic).await?;
     }
     if id.as_deref().is_some_and(|id| !is_key(id)) {
         return Err(Error::invalid("id", "an id has 1 to 64 of A-Z a-z 0-9 . _ - :"));
@@ -151,7 +154,7 @@ async fn publish<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: T
     }
 }
 
-fn is_key(text: &str) -> bool {
+pub fn is_key(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }

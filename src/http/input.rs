@@ -15,8 +15,13 @@ pub const BODY_LIMIT: usize = 16 * 1_024;
 
 /// Reads a JSON body of `T`; fields that `T` does not know are refused.
 pub async fn json<T: DeserializeOwned>(request: &impl Incoming) -> Result<T> {
+    json_within(request, BODY_LIMIT).await
+}
+
+/// As [`json`], of a body of at most `limit` bytes.
+pub async fn json_within<T: DeserializeOwned>(request: &impl Incoming, limit: usize) -> Result<T> {
     content_type(request, &["application/json"])?;
-    let body = request.body(BODY_LIMIT).await?;
+    let body = request.body(limit).await?;
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(&error))?;
     reader.end().map_err(|_| Error::invalid("body", "there is something after the JSON"))?;

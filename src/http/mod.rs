@@ -18,6 +18,7 @@ mod route;
 mod search;
 mod sessions;
 mod sign_in;
+mod telemetry;
 mod users;
 mod views;
 
@@ -155,6 +156,8 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         | Route::Version(..)
         | Route::Everything(_)
         | Route::Log(_) => fhir::handle(context, route).await?,
+        Route::Telemetry => telemetry::many(context).await?,
+        Route::Board(ward) => care::board(context, &ward).await?,
         Route::Alerts => care::alerts(context).await?,
         Route::Acknowledge(id) => care::acknowledge(context, &id).await?,
         Route::Thresholds(patient) => care::thresholds(context, &patient).await?,

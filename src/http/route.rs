@@ -47,6 +47,10 @@ pub enum Route {
     Log(Option<ResourceType>),
     /// `/channels/{topic}`
     Channel(Topic),
+    /// `/wards/{id}/board`
+    Board(String),
+    /// `/telemetry`
+    Telemetry,
     /// `/alerts`
     Alerts,
     /// `/alerts/{id}/acknowledge`
@@ -81,6 +85,7 @@ impl Route {
             Route::System
             | Route::Book
             | Route::Search(_)
+            | Route::Telemetry
             | Route::Acknowledge(_)
             | Route::Leases
             | Route::BreakLease(_) => &["POST"],
@@ -91,7 +96,8 @@ impl Route {
             | Route::Version(..)
             | Route::Everything(_)
             | Route::Log(_)
-            | Route::Alerts => &["GET"],
+            | Route::Alerts
+            | Route::Board(_) => &["GET"],
             Route::Instance(..) => &["GET", "PUT", "DELETE"],
         }
     }
@@ -156,6 +162,8 @@ pub fn find(path: &str) -> Result<Route> {
             let version = version.parse().map_err(|_| nothing())?;
             Ok(Route::Version(kind(of)?, id(one)?, version))
         }
+        ["wards", one, "board"] => Ok(Route::Board(id(one)?)),
+        ["telemetry"] => Ok(Route::Telemetry),
         ["alerts"] => Ok(Route::Alerts),
         ["alerts", one, "acknowledge"] => Ok(Route::Acknowledge(id(one)?)),
         ["patients", one, "thresholds"] => Ok(Route::Thresholds(id(one)?)),
@@ -200,6 +208,9 @@ mod tests {
             ("/fhir/metadata", Some(Route::Metadata)),
             ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
             ("/channels/bed/p", None),
+            ("/wards/w/board", Some(Route::Board("w".into()))),
+            ("/wards/w", None),
+            ("/telemetry", Some(Route::Telemetry)),
             ("/alerts", Some(Route::Alerts)),
             ("/alerts/a", None),
             ("/alerts/a/acknowledge", Some(Route::Acknowledge("a".into()))),

@@ -13,11 +13,12 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     Ok(())
 }
 
-/// Makes `what` due at `at`, whenever it was due before; `None` takes it off.
+/// Makes `what` due at `at`, whenever it was due before; `None` takes it off. Writes nothing where that is so already.
 pub fn set(sql: &impl Sql, what: &str, at: Option<UnixMillis>) -> Result<()> {
     match at {
         Some(at) => sql.exec(
-            "INSERT INTO agenda (what, at) VALUES (?1, ?2) ON CONFLICT (what) DO UPDATE SET at = excluded.at",
+            "INSERT INTO agenda (what, at) VALUES (?1, ?2) \
+             ON CONFLICT (what) DO UPDATE SET at = excluded.at WHERE excluded.at <> at",
             &[what.into(), at.into()],
         )?,
         None => sql.exec("DELETE FROM agenda WHERE what = ?1", &[what.into()])?,

@@ -24,7 +24,8 @@ use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 use crate::vitals::watch::Watch;
 
 /// How alerts are pushed and escalated here.
-pub const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180) };
+pub const RULES: Rules =
+    Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(180), interval: Ttl::from_secs(10) };
 
 /// A deployment in one process.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::time::Ttl;
 
-const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(150) };
+const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(150), interval: Ttl::from_secs(10) };
 
 fn at(seconds: u64) -> UnixMillis {
     UnixMillis(seconds * 1_000)

@@ -5,17 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::alert::{Alert, Basis, Bound, Cause, Finding, Severity};
+use super::alert::{Alert, Basis, Cause, Finding, Severity};
 use super::codes::Charted;
 use super::news2::{self, Score};
 use super::thresholds::Thresholds;
-use super::{COUNTS, Census, FRESH, Latest, Parameter, alerts_sql, readings, thresholds};
+use super::watch::Minute;
+use super::{COUNTS, Census, FRESH, Latest, Milli, Parameter, Reading, TELEMETRY, alerts_sql, readings, thresholds};
 use crate::channel::outbox::{self, Event};
 use crate::channel::{EventKind, Topic};
 use crate::config::alerts::Rules;
 use crate::error::Result;
 use crate::store::sql::Sql;
-use crate::time::{Entropy, UnixMillis};
+use crate::time::{Entropy, Ttl, UnixMillis};
 
 /// An Observation that was written.
 pub struct Written<'a> {
@@ -27,14 +28,14 @@ pub struct Written<'a> {
     pub charted: Option<&'a Charted>,
 }
 
-/// Follows the writes of one transaction. Call it inside.
+/// Follows the writes of one transaction. Call it inside. Gives the patients of whom something came that is new.
 pub fn written(
     sql: &impl Sql,
     census: &impl Census,
     entropy: &impl Entropy,
     (now, rules): (UnixMillis, &Rules),
     writes: &[Written<'_>],
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let mut touched: BTreeMap<String, Basis> = BTreeMap::new();
     for write in writes {
         if write.existed {
@@ -52,7 +53,57 @@ pub fn written(
             }
         }
     }
-    touched.iter().try_for_each(|(patient, basis)| look(sql, census, entropy, (now, rules), patient, basis))
+    for (patient, basis) in &touched {
+        look(sql, census, entropy, (now, rules), patient, basis)?;
+    }
+    Ok(touched.into_iter().filter(|(_, basis)| !basis.fresh.is_empty()).map(|(patient, _)| patient).collect())
+}
+
+/// By what a parameter is judged at present is kept again after so long although it changes nothing, so that it counts.
+const REFRESH: Ttl = Ttl::from_mins(5);
+
+/// Follows the telemetry of `patient` as far as it changes a score or goes beyond a limit. Call it in a transaction.
+pub fn watched(
+    sql: &impl Sql,
+    census: &impl Census,
+    entropy: &impl Entropy,
+    (now, rules): (UnixMillis, &Rules),
+    patient: &str,
+    minute: &Minute,
+) -> Result<()> {
+    let latest = readings::latest(sql, patient)?;
+    let thresholds = thresholds::get(sql, patient)?;
+    let current = |parameter| latest.iter().find(|latest| latest.reading.parameter == parameter);
+    let worst_of = |parameter: &Parameter, rank: &dyn Fn(&Milli) -> (bool, u8)| {
+        minute.medians.get(parameter).and_then(|medians| medians.iter().copied().max_by_key(rank))
+    };
+    let oxygen = worst_of(&Parameter::SupplementalOxygen, &|value| (value.0 > 0, 0));
+    let oxygen = oxygen.or(current(Parameter::SupplementalOxygen).map(|latest| latest.reading.value));
+    let on_oxygen = oxygen.is_some_and(|oxygen| oxygen.0 > 0);
+    let (mut changed, mut stale, mut kept) = (false, false, Vec::new());
+    for parameter in minute.medians.keys() {
+        let rank = |value: &Milli| {
+            let points = news2::points(*parameter, *value, thresholds.scale, on_oxygen);
+            (thresholds.breach(*parameter, *value).is_some(), points)
+        };
+        let Some(value) = worst_of(parameter, &rank) else { continue };
+        let before = current(*parameter);
+        if before.is_some_and(|before| before.at > minute.at) {
+            // Somebody has charted it since.
+            continue;
+        }
+        changed |= before.is_none_or(|before| rank(&before.reading.value) != rank(&value));
+        stale |= before.is_none_or(|before| before.at.plus(REFRESH) <= minute.at);
+        kept.push(Reading { parameter: *parameter, value });
+    }
+    if changed || stale {
+        readings::watched(sql, patient, minute.at, &kept)?;
+    }
+    if changed {
+        let basis = Basis { counts: true, fresh: vec![TELEMETRY.to_owned()], corrected: Vec::new() };
+        look(sql, census, entropy, (now, rules), patient, &basis)?;
+    }
+    Ok(())
 }
 
 /// Looks at `patient` again after something else than a reading was changed: what is set for them.
@@ -130,13 +181,8 @@ impl State {
         });
         let limits = self.latest.iter().filter_map(|latest| {
             let parameter = latest.reading.parameter;
-            let limit = self.thresholds.limits.get(&parameter)?;
             let value = latest.reading.value;
-            let (bound, limit) = match (limit.low, limit.high) {
-                (Some(low), _) if value < low => (Bound::Low, low),
-                (_, Some(high)) if value > high => (Bound::High, high),
-                _ => return None,
-            };
+            let (bound, limit) = self.thresholds.breach(parameter, value)?;
             let detail = serde_json::json!({ "value": value.to_json(parameter), "limit": limit.to_json(parameter) });
             finding(Cause::Threshold(parameter, bound), Severity::Medium, [latest].into_iter(), detail)
         });

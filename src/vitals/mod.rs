@@ -8,6 +8,7 @@ pub mod alert;
 pub mod alerts_sql;
 pub mod codes;
 pub mod evaluate;
+pub mod monitor;
 pub mod news2;
 pub mod readings;
 pub mod thresholds;
@@ -197,7 +198,7 @@ pub struct Latest {
     pub reading: Reading,
     /// When.
     pub at: UnixMillis,
-    /// The id of the Observation.
+    /// The id of the Observation, or [`TELEMETRY`].
     pub source: String,
 }
 
@@ -206,6 +207,9 @@ pub struct Latest {
 pub const COUNTS: Ttl = Ttl::from_mins(12 * 60);
 /// Readings that are older than this when they arrive raise no alert: nobody can act on them as if they were new.
 pub const FRESH: Ttl = Ttl::from_mins(60);
+
+/// The source of readings that are no records.
+pub const TELEMETRY: &str = "telemetry";
 
 /// Who is where: what of the clinic's other roles is needed here.
 pub trait Census {
@@ -219,6 +223,7 @@ pub trait Census {
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     readings::prepare(sql)?;
     thresholds::prepare(sql)?;
+    monitor::prepare(sql)?;
     alerts_sql::prepare(sql)
 }
 

@@ -16,7 +16,7 @@ use crate::config::alerts::Rules;
 use crate::store::sqlite::Sqlite;
 use crate::testing::Seeded;
 
-const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(150) };
+const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_secs(150), interval: Ttl::from_secs(10) };
 const PATIENTS: [&str; 3] = ["p", "q", "r"];
 /// Parameters of the model, with values that score 0 and up to 3.
 const VALUES: [(Parameter, [i64; 4]); 4] = [

@@ -1,10 +1,12 @@
 //! Readings in the clinic's SQLite: what the Observations that are kept as records say of each patient.
 //!
+//! Beside them, the one reading of telemetry by which a parameter of a patient is judged at present.
+//!
 //! Invariant: the rows with an Observation's id as their source are what its newest version says, replaced in the
 //! transaction that writes it. No reading is of a time to come: what says so is taken as of its arrival.
 
 use super::codes::Charted;
-use super::{COUNTS, FRESH, Latest, Milli, Parameter, Reading};
+use super::{COUNTS, FRESH, Latest, Milli, Parameter, Reading, TELEMETRY};
 use crate::error::{Error, Result};
 use crate::store::sql::{Row, Sql};
 use crate::time::UnixMillis;
@@ -15,6 +17,8 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
         "CREATE TABLE IF NOT EXISTS readings (patient TEXT NOT NULL, parameter TEXT NOT NULL, at INTEGER NOT NULL, \
          source TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (patient, parameter, at, source)) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS readings_by_source ON readings (source)",
+        "CREATE TABLE IF NOT EXISTS watched (patient TEXT NOT NULL, parameter TEXT NOT NULL, at INTEGER NOT NULL, \
+         value INTEGER NOT NULL, PRIMARY KEY (patient, parameter)) WITHOUT ROWID",
     ] {
         sql.exec(statement, &[])?;
     }
@@ -53,7 +57,11 @@ pub fn keep(sql: &impl Sql, now: UnixMillis, source: &str, charted: &Charted) ->
         if at.plus(COUNTS) < now {
             continue;
         }
-        let newest = sql.first("SELECT max(at) FROM readings WHERE patient = ?1 AND parameter = ?2", &key)?;
+        let newest = sql.first(
+            "SELECT max((SELECT max(at) FROM readings WHERE patient = ?1 AND parameter = ?2), \
+             coalesce((SELECT at FROM watched WHERE patient = ?1 AND parameter = ?2), 0))",
+            &key,
+        )?;
         let is_latest = newest.map(|mut row| row.number()).transpose()? == Some(at.0);
         news.counts |= is_latest;
         news.fresh |= is_latest && at.plus(FRESH) >= now;
@@ -77,14 +85,29 @@ fn latest_of(mut row: Row) -> Result<Latest> {
 
 /// The latest reading of each parameter, whatever its age, in the order of [`Parameter::ALL`].
 pub fn latest(sql: &impl Sql, patient: &str) -> Result<Vec<Latest>> {
-    let mut found = Vec::new();
-    for parameter in Parameter::ALL {
-        let row = sql.first(
-            "SELECT parameter, at, source, value FROM readings WHERE patient = ?1 AND parameter = ?2 \
-             ORDER BY at DESC, source DESC LIMIT 1",
-            &[patient.into(), parameter.as_str().into()],
-        )?;
-        found.extend(row.map(latest_of).transpose()?);
-    }
+    let words = Parameter::ALL.map(|parameter| format!("('{}')", parameter.as_str())).join(", ");
+    // One look into the table a parameter, however many readings there are.
+    let rows = sql.exec(
+        &format!(
+            "SELECT r.parameter, r.at, r.source, r.value FROM (VALUES {words}) p JOIN readings r ON r.patient = ?1 \
+             AND r.parameter = p.column1 AND r.at = (SELECT max(at) FROM readings WHERE patient = ?1 \
+             AND parameter = p.column1) UNION ALL SELECT parameter, at, ?2, value FROM watched WHERE patient = ?1"
+        ),
+        &[patient.into(), TELEMETRY.into()],
+    )?;
+    let mut found: Vec<Latest> = rows.into_iter().map(latest_of).collect::<Result<_>>()?;
+    found.sort_by(|a, b| (a.reading.parameter, b.at, &b.source).cmp(&(b.reading.parameter, a.at, &a.source)));
+    found.dedup_by_key(|latest| latest.reading.parameter);
     Ok(found)
+}
+
+/// Keeps by what telemetry `patient` is judged at present.
+pub fn watched(sql: &impl Sql, patient: &str, at: UnixMillis, readings: &[Reading]) -> Result<()> {
+    for Reading { parameter, value } in readings {
+        sql.exec(
+            "INSERT OR REPLACE INTO watched (patient, parameter, at, value) VALUES (?1, ?2, ?3, ?4)",
+            &[patient.into(), parameter.as_str().into(), at.into(), number(*value)?],
+        )?;
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::Bound;
 use super::news2::Scale;
 use super::{Milli, Parameter};
 use crate::error::{Error, Kind, Result};
@@ -116,6 +117,16 @@ impl Thresholds {
         }
         let (monitoring, interval_seconds) = (wire.monitoring, wire.interval_seconds);
         Ok(Thresholds { scale, monitoring, interval_seconds, limits, version: 0 })
+    }
+
+    /// Which limit `value` is beyond, and how much that is.
+    pub fn breach(&self, parameter: Parameter, value: Milli) -> Option<(Bound, Milli)> {
+        let limit = self.limits.get(&parameter)?;
+        match (limit.low, limit.high) {
+            (Some(low), _) if value < low => Some((Bound::Low, low)),
+            (_, Some(high)) if value > high => Some((Bound::High, high)),
+            _ => None,
+        }
     }
 
     /// The JSON on the wire.

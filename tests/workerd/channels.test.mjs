@@ -38,7 +38,7 @@ test("a notice is published once under its id, and by those alone who may", asyn
 
   for (const [body, status, field] of [
     [{ kind: "observation", data: {} }, 422, "kind"],
-    [{ kind: "telemetry", data: {} }, 422, "kind"],
+    [{ kind: "telemetry", data: {} }, 422, "data"],
     [{ kind: "nonsense", data: {} }, 400, "kind"],
     [{ kind: "notice" }, 400, "data"],
     [{ kind: "notice", data: {}, id: "a b" }, 400, "id"],

@@ -5,6 +5,7 @@
 //! sockets that are there when they come: a session that has ended has no socket here, whichever came first.
 
 mod bell;
+mod gather;
 mod readers;
 mod sockets;
 
@@ -22,6 +23,7 @@ use worker::{
 };
 
 use self::bell::Bell;
+use self::gather::Gather;
 use self::readers::Readers;
 use self::sockets::Attached;
 use super::alarm::Alarm;
@@ -30,7 +32,9 @@ use super::sql::ObjectSql;
 use super::{SUBSCRIPTION, call, decode_subscription, settings};
 use crate::access::bar;
 use crate::channel::frame::{self, SUBPROTOCOL};
+use crate::channel::object::Done;
 use crate::channel::replay::{Met, replay};
+use crate::channel::telemetry::Reading;
 use crate::channel::{TopicReply, TopicRequest, log, object};
 use crate::config::Retention;
 use crate::error::Error;
@@ -58,6 +62,8 @@ struct Inner {
     /// Rung when something was appended.
     bell: Bell,
     readers: Readers,
+    /// Telemetry that comes close together.
+    gather: Gather,
 }
 
 impl Inner {
@@ -83,10 +89,7 @@ impl Inner {
             let now = self.edge.now();
             let done = object::handle(&self.sql, &self.edge, now, self.retention()?, request)?;
             done.barred.iter().try_for_each(|barred| self.readers.bar(&self.state, barred))?;
-            if let Some(round) = &done.round {
-                self.readers.round(&self.state, round)?;
-                self.bell.ring();
-            }
+            self.tell(&done)?;
             if done.put_down {
                 self.alarm.keep(&self.state, &self.sql).await?;
             }
@@ -95,6 +98,29 @@ impl Inner {
             }
             self.bell.wait(now.until(until)).await;
         }
+    }
+
+    /// Tells everybody who listens.
+    fn tell(&self, done: &Done) -> crate::error::Result<()> {
+        if let Some(round) = &done.round {
+            self.readers.round(&self.state, round)?;
+            self.bell.ring();
+        }
+        Ok(())
+    }
+
+    async fn telemetry(&self, readings: Vec<Reading>) -> crate::error::Result<TopicReply> {
+        self.prepare()?;
+        let retention = self.retention()?;
+        let write = |readings: &[Reading]| {
+            let memory = &self.gather.memory;
+            let done = object::telemetry(&self.sql, &self.edge, memory, self.edge.now(), retention, readings)?;
+            self.tell(&done)?;
+            Ok(done.reply)
+        };
+        let reply = self.gather.put(&self.edge, readings, write).await?;
+        self.alarm.keep(&self.state, &self.sql).await?;
+        Ok(reply)
     }
 
     /// Does what is due.
@@ -161,6 +187,7 @@ impl Topic {
         let asked = call::question::<TopicRequest>(message);
         let mut answered: Pin<Box<dyn Future<Output = Vec<u8>>>> = Box::pin(async move {
             match asked {
+                Ok(TopicRequest::Telemetry { readings, .. }) => call::answer(&inner.telemetry(readings).await),
                 Ok(request) => call::answer(&inner.handle(&request).await),
                 Err(error) => call::answer(&Err::<TopicReply, _>(error)),
             }
@@ -183,6 +210,7 @@ impl DurableObject for Topic {
             alarm: Alarm::default(),
             bell: Bell::default(),
             readers: Readers::default(),
+            gather: Gather::default(),
         };
         Topic { inner: Rc::new(inner) }
     }
