@@ -186,6 +186,8 @@ pub struct Batch {
     pub scope: Scope,
     /// Who writes.
     pub actor: Actor,
+    /// The name of the request, where it may come again: it takes effect once.
+    pub once: Option<String>,
     /// The fences that the writer shows: none may be stale.
     pub fences: Vec<Fence>,
     /// The changes, guards first, then writes, in order.
@@ -193,9 +195,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch without fences.
+    /// A batch without fences, of a request without a name.
     pub fn new(scope: Scope, actor: Actor, changes: Vec<Change>) -> Batch {
-        Batch { scope, actor, fences: Vec::new(), changes }
+        Batch { scope, actor, once: None, fences: Vec::new(), changes }
     }
 }
 
@@ -234,6 +236,8 @@ pub enum Refusal {
 pub enum Committed {
     /// All of it took effect; one stamp a change, in order.
     All(Vec<Stamp>),
+    /// All of it did when the same request came before; nothing was written now.
+    Again,
     /// None of it did.
     Refused {
         /// The position of the change that was refused.

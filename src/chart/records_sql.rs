@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
-use super::{fences, head, search, wards, whole_sql as whole};
+use super::{fences, head, once, search, wards, whole_sql as whole};
 use crate::access::audit::{self, Did, Outcome};
 use crate::access::{Owner, Scope};
 use crate::channel::outbox::{self, Event};
@@ -26,6 +26,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     wards::prepare(sql)?;
     whole::prepare(sql)?;
     fences::prepare(sql)?;
+    once::prepare(sql)?;
     for statement in [
         "CREATE TABLE IF NOT EXISTS resources (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
          updated INTEGER NOT NULL, created INTEGER NOT NULL, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID",
@@ -167,6 +168,11 @@ fn cut(mut several: Vec<Record>, count: u64) -> Answer {
 /// Runs `batch` at `now`: guards, then writes, in one transaction with everything that they cause. Must be called inside
 /// [`Sql::transaction`]; where it is refused it has written nothing but the audit row of the refusal.
 pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch) -> Result<Committed> {
+    if let Some(request) = &batch.once
+        && once::is_done(sql, request)?
+    {
+        return Ok(Committed::Again);
+    }
     for fence in &batch.fences {
         if fences::is_stale(sql, fence)? {
             return Ok(Committed::Refused { change: 0, why: Refusal::StaleFence });
@@ -187,6 +193,7 @@ pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &B
         }
     }
     batch.fences.iter().try_for_each(|fence| fences::shown(sql, fence))?;
+    batch.once.iter().try_for_each(|request| once::done(sql, request, now))?;
     let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change)).collect::<Result<_>>()?;
     Ok(Committed::All(stamps))
 }

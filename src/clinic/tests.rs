@@ -98,7 +98,7 @@ fn stay(id: &str, patient: &str, location: &str, status: &str) -> chart::records
 fn refused(committed: Committed) -> Refusal {
     match committed {
         Committed::Refused { why, .. } => why,
-        Committed::All(stamps) => panic!("committed {stamps:?}"),
+        other => panic!("committed {other:?}"),
     }
 }
 

@@ -127,6 +127,7 @@ pub async fn book<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         }
         Committed::Refused { why: Refusal::Changed, .. } => Ok(unavailable()),
         Committed::Refused { why, .. } => Err(fhir::explain(why)),
+        Committed::Again => Err(Error::internal("a booking has no name to be known by")),
     }
 }
 

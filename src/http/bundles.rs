@@ -1,23 +1,21 @@
 //! `POST /fhir`: Bundles, each entry for itself (`batch`) or all or nothing (`transaction`), R4 section 3.1.0.11.
 //!
 //! Invariant: a transaction is one guarded batch, so that it takes effect whole or not at all, with its events and audit
-//! rows. Practitioners and Organizations that are known by an identifier are not made again. With an `Idempotency-Key` the
-//! ids of what is created follow from key, caller and content, so that a repetition finds what the first one made.
+//! rows. Practitioners and Organizations that are known by an identifier are not made again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
+use super::batch::batch;
+use super::once::Once;
 use super::reply::{self, Response};
 use super::{Context, Incoming, Platform, fhir, input};
 use crate::access::{Action, Scope, refused};
 use crate::chart::records::{Answer, Batch, Change, Committed, Guard, Query, Refusal, Stamp, Write};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{
-    Bundle, BundleKind, Entry, Identifier, Issue, OperationOutcome, Outcome, Resource, ResourceType, Verb, is_shared,
-    relative, response_bundle,
+    Bundle, BundleKind, Entry, Identifier, Issue, Outcome, Resource, ResourceType, Verb, is_shared, relative,
+    response_bundle,
 };
-use crate::time::Entropy;
 
 use super::caller::Caller;
 
@@ -47,12 +45,10 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Re
         Ok(bundle) => bundle,
         Err(invalid) => return Ok(reply::invalid(&invalid)),
     };
+    let once = Once::of(context, &caller.session.principal.user, &body)?;
     let outcomes = match bundle.kind {
-        BundleKind::Batch => batch(context, bundle.entries).await,
-        BundleKind::Transaction => {
-            let ids = Ids::of(context, &caller, &body)?;
-            transaction(context, &caller, &ids, &bundle.entries).await?
-        }
+        BundleKind::Batch => batch(context, once.as_ref(), bundle.entries).await?,
+        BundleKind::Transaction => transaction(context, &caller, once.as_ref(), &bundle.entries).await?,
     };
     Ok(Response::fhir(200, response_bundle(bundle.kind, &outcomes)))
 }
@@ -63,50 +59,6 @@ fn writing(kind: ResourceType, create: bool) -> Action<'static> {
 
 fn wrong(index: usize, message: &'static str) -> Error {
     Error::new(Kind::Unprocessable, message).at(format!("Bundle.entry[{index}]"))
-}
-
-/// Where the ids of created resources come from.
-enum Ids<'a, P> {
-    Random(&'a P),
-    Derived([u8; 32]),
-}
-
-impl<'a, P: Platform> Ids<'a, P> {
-    fn of<R: Incoming>(context: &Context<'a, P, R>, caller: &Caller, body: &[u8]) -> Result<Self> {
-        let Some(key) = context.request.header("idempotency-key") else { return Ok(Ids::Random(context.platform)) };
-        if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::invalid("idempotency-key", "this must be 1 to 255 visible ASCII characters"));
-        }
-        let mut digest = Sha256::new();
-        for part in [caller.session.principal.user.as_bytes(), key.as_bytes(), body] {
-            digest.update(Sha256::digest(part));
-        }
-        Ok(Ids::Derived(digest.finalize().into()))
-    }
-
-    fn get(&self, index: usize) -> String {
-        struct Fixed([u8; 16]);
-        impl Entropy for Fixed {
-            fn fill(&self, buffer: &mut [u8]) {
-                for (to, from) in buffer.iter_mut().zip(self.0) {
-                    *to = from;
-                }
-            }
-        }
-        match self {
-            Ids::Random(platform) => platform.uuid(),
-            Ids::Derived(seed) => {
-                let digest = Sha256::new().chain_update(seed).chain_update(index.to_be_bytes()).finalize();
-                let mut first = [0; 16];
-                first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-                Fixed(first).uuid()
-            }
-        }
-    }
-
-    fn repeats(&self) -> bool {
-        matches!(self, Ids::Derived(_))
-    }
 }
 
 /// What becomes of an entry of a transaction.
@@ -130,17 +82,18 @@ type Wanted = (ResourceType, Identifier);
 async fn transaction<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     caller: &Caller,
-    ids: &Ids<'_, P>,
+    once: Option<&Once>,
     entries: &[Entry],
 ) -> Result<Vec<Outcome>> {
     for _ in 0..TRIES {
         let known = lookup(context, caller, entries).await?;
-        let plans = plan(ids, entries, &known)?;
+        let plans = plan(|index| once.map_or_else(|| context.platform.uuid(), |once| once.id(index)), entries, &known)?;
         let (positions, changes) = changes(context, entries, &plans, &known)?;
         let scope = scope(caller, &changes)?;
         let committed = match scope {
             Some(scope) => {
-                let batch = Batch::new(scope, caller.actor(&context.id), changes);
+                let once = once.map(Once::name);
+                let batch = Batch { once, ..Batch::new(scope, caller.actor(&context.id), changes) };
                 context.platform.commit(batch).await?
             }
             None => Committed::All(Vec::new()),
@@ -150,14 +103,7 @@ async fn transaction<P: Platform, R: Incoming>(
                 let stamps: BTreeMap<usize, Stamp> = positions.into_iter().zip(stamps).collect();
                 return Ok(outcomes(entries, &plans, |index| stamps.get(&index).copied()));
             }
-            // All or nothing: if one resource under a derived id is there, all of the first time are.
-            Committed::Refused { why: Refusal::Exists, change } if ids.repeats() => {
-                let created = positions.get(change).and_then(|index| entries.get(*index));
-                if created.is_some_and(|entry| entry.verb == Verb::Post) {
-                    return Ok(outcomes(entries, &plans, |_| None));
-                }
-                return Err(fhir::explain(Refusal::Exists));
-            }
+            Committed::Again => return Ok(outcomes(entries, &plans, |_| None)),
             Committed::Refused { why: Refusal::Changed, change } => {
                 let index = positions.get(change).copied().unwrap_or_default();
                 let matched = entries.get(index).is_some_and(|entry| entry.verb == Verb::Post);
@@ -222,7 +168,7 @@ async fn lookup<P: Platform, R: Incoming>(
     }
 }
 
-fn plan<P: Platform>(ids: &Ids<'_, P>, entries: &[Entry], known: &BTreeMap<Wanted, String>) -> Result<Vec<Plan>> {
+fn plan(new_id: impl Fn(usize) -> String, entries: &[Entry], known: &BTreeMap<Wanted, String>) -> Result<Vec<Plan>> {
     let mut here: BTreeMap<Wanted, String> = BTreeMap::new();
     let mut plans = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -237,7 +183,7 @@ fn plan<P: Platform>(ids: &Ids<'_, P>, entries: &[Entry], known: &BTreeMap<Wante
                 match there {
                     Some(id) => Plan::Known(id.clone()),
                     None => {
-                        let id = ids.get(index);
+                        let id = new_id(index);
                         here.extend(wanted.map(|wanted| (wanted, id.clone())));
                         Plan::Write(id)
                     }
@@ -355,85 +301,4 @@ fn outcomes(entries: &[Entry], plans: &[Plan], stamp: impl Fn(usize) -> Option<S
         }
     };
     entries.iter().zip(plans).enumerate().map(one).collect()
-}
-
-/// An entry of a batch as a request of its own, by the same caller.
-struct Part<'a, R> {
-    whole: &'a R,
-    method: &'static str,
-    path: String,
-    query: String,
-    body: String,
-    if_match: Option<String>,
-}
-
-impl<R: Incoming> Incoming for Part<'_, R> {
-    fn method(&self) -> &str {
-        self.method
-    }
-
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn query(&self) -> &str {
-        &self.query
-    }
-
-    fn origin(&self) -> &str {
-        self.whole.origin()
-    }
-
-    fn header(&self, name: &str) -> Option<String> {
-        match name {
-            "authorization" | "cookie" | "bedside-background" => self.whole.header(name),
-            "content-type" => Some(fhir::FHIR_JSON.to_owned()),
-            "if-match" => self.if_match.clone(),
-            _ => None,
-        }
-    }
-
-    async fn body(&self, _limit: usize) -> Result<Vec<u8>> {
-        Ok(self.body.clone().into_bytes())
-    }
-}
-
-async fn batch<P: Platform, R: Incoming>(context: &Context<'_, P, R>, entries: Vec<Entry>) -> Vec<Outcome> {
-    let mut outcomes = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let response = match part(context, index, &entry).await {
-            Ok(response) => response,
-            Err(error) => Response::fhir(error.status(), OperationOutcome::from(&error).to_json()),
-        };
-        let header =
-            |name: &str| response.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.clone());
-        let own = format!("{}/", context.base());
-        let shown = entry.verb == Verb::Get || response.status >= 400;
-        outcomes.push(Outcome {
-            status: response.status,
-            location: header("location").map(|url| url.strip_prefix(&own).map_or(url.clone(), str::to_owned)),
-            etag: header("etag"),
-            last_modified: None,
-            resource: Some(response.body.into_string()).filter(|body| shown && !body.is_empty()),
-        });
-    }
-    outcomes
-}
-
-async fn part<P: Platform, R: Incoming>(context: &Context<'_, P, R>, index: usize, entry: &Entry) -> Result<Response> {
-    if entry.if_none_exist.is_some() {
-        return Err(wrong(index, "ifNoneExist is taken in a transaction and not in a batch"));
-    }
-    let (path, query) = entry.url.split_once('?').unwrap_or((&entry.url, ""));
-    let request = Part {
-        whole: context.request,
-        method: entry.verb.as_str(),
-        path: format!("/fhir/{path}"),
-        query: query.to_owned(),
-        body: entry.resource.as_ref().map(Resource::to_json).unwrap_or_default(),
-        if_match: entry.if_match.clone(),
-    };
-    let context =
-        Context { config: context.config, platform: context.platform, request: &request, id: context.id.clone() };
-    fhir::route(&context).await
 }

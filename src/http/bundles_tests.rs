@@ -1,6 +1,6 @@
 //! Bundles over a deployment in one process.
 
-use super::testing::{Here, Sent, ask, get, header, patient, put, ready, sign_in, text, user, value};
+use super::testing::{Here, Sent, ask, get, header, observation, patient, put, ready, sign_in, text, user, value};
 use super::*;
 use crate::store::sql::Sql;
 
@@ -143,6 +143,100 @@ fn a_repeated_import_with_its_key_doubles_nothing() {
     assert_ne!(bare(&send("Doe", "import-2"))[1], bare(&first)[1]);
     assert_ne!(bare(&send("Roe", "import-1"))[1], bare(&first)[1]);
     assert_eq!(send("Doe", "").status, 400);
+}
+
+#[test]
+fn a_repeated_batch_with_its_key_doubles_nothing_and_does_what_failed_before() {
+    let (app, admin) = ready();
+    patient(&app, &admin, "p");
+    patient(&app, &admin, "q");
+    let patient_of = |id: &str| format!(r#"{{"resourceType":"Patient","id":"{id}","active":true}}"#);
+    let mut entries = vec![
+        entry("urn:a", "POST", "Patient", r#"{"resourceType":"Patient"}"#),
+        entry("urn:b", "POST", "Patient", r#"{"resourceType":"Patient"}"#),
+        entry("urn:c", "PUT", "Patient/p", &patient_of("p")),
+        r#"{"request":{"method":"DELETE","url":"Patient/q"}}"#.to_owned(),
+        entry("urn:d", "PUT", "Observation/o", &observation("late").replace("\"status\"", "\"id\":\"o\",\"status\"")),
+        r#"{"request":{"method":"GET","url":"Patient/p"}}"#.to_owned(),
+    ];
+    let send = |entries: &[String], key: &str| {
+        let sent = Sent::new("POST", "/fhir").json(&bundle("batch", entries)).by(&admin);
+        value(&ask(&app, &sent.header("idempotency-key", key)))
+    };
+    let statuses = |answer: &serde_json::Value| {
+        let all = answer["entry"].as_array().unwrap().iter();
+        all.map(|entry| text(entry, "/response/status")).collect::<Vec<_>>()
+    };
+    let state = || ["resources", "history", "versions", "outbox", "audit"].map(|table| count(&app, table));
+    let first = send(&entries, "k");
+    assert_eq!(statuses(&first), ["201", "201", "200", "204", "422", "200"]);
+    let before = state();
+    let again = send(&entries, "k");
+    assert_eq!(statuses(&again), ["200", "200", "200", "204", "422", "200"]);
+    assert_eq!(state(), before);
+    for index in [0, 1] {
+        let place = format!("/entry/{index}/response/location");
+        assert_eq!(text(&first, &place).trim_end_matches("/_history/1"), text(&again, &place));
+    }
+    patient(&app, &admin, "late");
+    assert_eq!(statuses(&send(&entries, "k")), ["200", "200", "200", "204", "201", "200"]);
+    assert_eq!(statuses(&send(&entries, "other")), ["201", "201", "200", "204", "200", "200"]);
+    entries.truncate(3);
+    assert_eq!(statuses(&send(&entries, "k")), ["201", "201", "200"], "other content is another request");
+
+    // A write of its own takes a key as well.
+    let single = || {
+        let sent = Sent::new("POST", "/fhir/Observation").json(&observation("p")).by(&admin);
+        ask(&app, &sent.header("idempotency-key", "beat-1"))
+    };
+    let (first, again) = (single(), single());
+    assert_eq!((first.status, again.status), (201, 200));
+    assert_eq!(header(&first, "location").map(|url| url.trim_end_matches("/_history/1")), header(&again, "location"));
+}
+
+#[test]
+fn a_batch_stays_within_what_one_request_may_ask_of_objects() {
+    let (app, admin) = ready();
+    let of = |count: usize| {
+        let one = entry("urn:a", "POST", "Patient", r#"{"resourceType":"Patient"}"#);
+        bundle("batch", &vec![one; count])
+    };
+    let calls = || u64::from(app.platform.asked.get()) + u64::from(app.platform.store.batches.get());
+    let before = calls();
+    assert_eq!(post(&app, &admin, &of(crate::http::batch::MOST_ENTRIES)).status, 200);
+    let calls = calls() - before;
+    println!("{calls} calls for {} entries", crate::http::batch::MOST_ENTRIES);
+    assert!(calls <= 1_000, "{calls} calls");
+    let refused = post(&app, &admin, &of(crate::http::batch::MOST_ENTRIES + 1));
+    assert_eq!((refused.status, text(&value(&refused), "/issue/0/expression/0")), (422, "Bundle.entry".into()));
+    let dependent = bundle("batch", &admission("Doe"));
+    let answer = value(&post(&app, &admin, &dependent));
+    assert_eq!(text(&answer, "/entry/0/response/status"), "422");
+    assert_eq!(text(&answer, "/entry/1/response/status"), "201");
+}
+
+/// A transaction as large as a body may be is a bounded number of statements for each resource, none of them over a limit of
+/// the platform (SQLite in memory holds to those of parameters, rows and statements).
+#[test]
+fn a_large_transaction_costs_so_many_statements_a_resource() {
+    let (app, admin) = ready();
+    let mut entries = vec![admission("Doe")[1].clone(), admission("Doe")[2].clone()];
+    let one = |index: usize| {
+        let url = format!("urn:uuid:00000000-0000-4000-8000-{index:012}");
+        admission("Doe")[0].replace("urn:uuid:00000000-0000-4000-8000-000000000003", &url)
+    };
+    entries.extend((100..1_500).map(one));
+    let body = bundle("transaction", &entries);
+    let before = app.platform.sql.statements.get();
+    assert_eq!(post(&app, &admin, &body).status, 200);
+    let each = (app.platform.sql.statements.get() - before) / entries.len() as u64;
+    println!("{} resources, {} bytes, {each} statements each", entries.len(), body.len());
+    assert!(body.len() > 500_000 && each <= 30, "{each} statements a resource");
+    // The largest resource that is taken is one row.
+    let div = format!(r#""text":{{"status":"generated","div":"<div>{}</div>"}}"#, "x".repeat((1 << 20) - 200));
+    let large =
+        put(&app, &admin, "/fhir/Patient/large", &format!(r#"{{"resourceType":"Patient","id":"large",{div}}}"#));
+    assert_eq!(large.status, 201);
 }
 
 #[test]

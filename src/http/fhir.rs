@@ -3,6 +3,7 @@
 //! Invariant: what is inside one patient's compartment is read through the cache and never older than the last acknowledged
 //! write; everything else is read where it is kept. A body is checked whole before anything is written.
 
+use super::once::Once;
 use super::reply::{self, Response};
 use super::route::{self, Route};
 use super::views::{self, AsResource, bypass, missing, reading};
@@ -244,7 +245,8 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: Res
         Ok(resource) => resource,
         Err(response) => return Ok(response),
     };
-    let id = context.platform.uuid();
+    let once = Once::of(context, &writer.1.user, resource.to_json().as_bytes())?;
+    let id = once.as_ref().map_or_else(|| context.platform.uuid(), |once| once.id(0));
     if !resource.set_id(&id) {
         return Err(Error::internal("a new id was not a valid one"));
     }
@@ -252,6 +254,7 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: Res
         context,
         writer,
         Change { kind, id, guard: Guard::Absent, write: Write::put(&mut resource, context.platform.now())? },
+        once,
     )
     .await
 }
@@ -270,10 +273,12 @@ async fn update<P: Platform, R: Incoming>(
     if resource.id() != Some(id) {
         return Err(Error::invalid(format!("{kind}.id"), "the id in the body must be the one in the path"));
     }
+    let once = Once::of(context, &writer.1.user, resource.to_json().as_bytes())?;
     commit(
         context,
         writer,
         Change { kind, id: id.to_owned(), guard, write: Write::put(&mut resource, context.platform.now())? },
+        once,
     )
     .await
 }
@@ -285,7 +290,8 @@ async fn delete<P: Platform, R: Incoming>(
 ) -> Result<Response> {
     let writer = writer(context, kind, false).await?;
     let guard = guard(context.request)?;
-    commit(context, writer, Change { kind, id: id.to_owned(), guard, write: Write::Delete }).await
+    let once = Once::of(context, &writer.1.user, &[])?;
+    commit(context, writer, Change { kind, id: id.to_owned(), guard, write: Write::Delete }, once).await
 }
 
 /// The guard that the preconditions of a write make: `If-None-Match: *` (only if it is not there) or `If-Match`.
@@ -301,13 +307,20 @@ async fn commit<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     (scope, actor): (Scope, Actor),
     change: Change,
+    once: Option<Once>,
 ) -> Result<Response> {
-    let batch = Batch::new(scope, actor, vec![change.clone()]);
+    let once = once.as_ref().map(Once::name);
+    let batch = Batch { once, ..Batch::new(scope, actor, vec![change.clone()]) };
     match context.platform.commit(batch).await? {
         Committed::All(stamps) => {
             let unexpected = || Error::internal("the clinic's object answered something else than was asked");
             let stamp = stamps.into_iter().next().ok_or_else(unexpected)?;
             Ok(written(context, &change, stamp))
+        }
+        // Nothing was written now: that it is there is all that is said, and no version.
+        Committed::Again if change.write == Write::Delete => Ok(Response::empty(204)),
+        Committed::Again => {
+            Ok(Response::empty(200).header("location", format!("{}/{}/{}", context.base(), change.kind, change.id)))
         }
         Committed::Refused { why, .. } => Err(explain(why)),
     }

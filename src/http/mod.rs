@@ -4,6 +4,7 @@
 //! itself through [`Incoming`]. Every route asks [`crate::access`] before it reads or writes, and no body is read before
 //! its caller is known to be allowed to send one.
 
+mod batch;
 mod booking;
 mod bundles;
 mod caller;
@@ -13,6 +14,7 @@ mod everything;
 mod fhir;
 mod input;
 mod leases;
+mod once;
 mod reply;
 mod route;
 mod search;
