@@ -4,10 +4,13 @@
 //! the oldest row that is not acknowledged, so that whatever order deliveries arrive in, a topic can take none too early.
 //! A row leaves only when its topic has said that it is in the log.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Topic;
 use super::cursor::Snapshot;
+use crate::access::Owner;
 use crate::error::{Error, Result};
 use crate::store::sql::Sql;
 use crate::time::UnixMillis;
@@ -73,6 +76,14 @@ pub fn add(sql: &impl Sql, topic: &Topic, event: &Event) -> Result<()> {
         ],
     )?;
     Ok(())
+}
+
+/// Adds an event about the patients `owners` for whoever follows one of them or a ward that one of them is in.
+pub fn announce(sql: &impl Sql, owners: &[Owner], event: &Event) -> Result<()> {
+    let wards = owners.iter().flat_map(|owner| &owner.wards).cloned().map(Topic::Ward);
+    let patients = owners.iter().map(|owner| Topic::Patient(owner.patient.clone()));
+    let topics: BTreeSet<Topic> = patients.chain(wards).collect();
+    topics.iter().try_for_each(|topic| add(sql, topic, event))
 }
 
 /// At most `limit` topics that are owed something.

@@ -9,9 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Owner;
+use crate::channel::cursor::Snapshot;
 use crate::error::{Error, Result};
 use crate::store::sql::{Row, Sql};
-use crate::time::Entropy;
+use crate::time::{Entropy, UnixMillis};
 
 /// The head of a patient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,17 @@ pub struct Head {
     pub salt: String,
     /// The patient, and the wards they are in.
     pub owner: Owner,
+    /// The last event of the patient's topic that was committed.
+    pub told: u64,
+    /// The epoch of the topic's log, as far as it was heard of.
+    pub log: Option<String>,
+}
+
+impl Head {
+    /// Where in the patient's topic whatever is read at this head is read, by somebody who asked at `asked`.
+    pub fn position(&self, asked: UnixMillis) -> Snapshot {
+        Snapshot { epoch: self.log.clone(), seq: self.told, at: asked }
+    }
 }
 
 /// 128 random bits as text: a generation, a salt or an epoch.
@@ -50,15 +62,17 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
 fn head(mut row: Row) -> Result<Head> {
     let (patient, generation, salt, wards) = (row.text()?, row.text()?, row.text()?, row.text()?);
     let (epoch, shared) = (row.text()?, row.text()?);
+    let (told, log) = (row.maybe_number()?.unwrap_or(0), row.maybe_text()?);
     let wards = serde_json::from_str(&wards).map_err(|_| Error::internal("a head's wards are not a list"))?;
-    Ok(Head { generation: [epoch, generation].concat(), shared, salt, owner: Owner { patient, wards } })
+    Ok(Head { generation: [epoch, generation].concat(), shared, salt, owner: Owner { patient, wards }, told, log })
 }
 
 /// The head of `patient`; `None` where there never was such a patient.
 pub fn get(sql: &impl Sql, patient: &str) -> Result<Option<Head>> {
     sql.first(
-        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value FROM heads h \
-         JOIN all_heads e ON e.name = 'epoch' JOIN all_heads s ON s.name = 'shared' WHERE h.patient = ?1",
+        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value, o.newest, o.epoch FROM heads h \
+         JOIN all_heads e ON e.name = 'epoch' JOIN all_heads s ON s.name = 'shared' \
+         LEFT JOIN outbox_topics o ON o.topic = 'patient/' || h.patient WHERE h.patient = ?1",
         &[patient.into()],
     )?
     .map(head)

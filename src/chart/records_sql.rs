@@ -13,8 +13,8 @@ use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Reco
 use super::{fences, head, once, search, wards, whole_sql as whole};
 use crate::access::audit::{self, Did, Outcome};
 use crate::access::{Owner, Scope};
+use crate::channel::EventKind;
 use crate::channel::outbox::{self, Event};
-use crate::channel::{EventKind, Topic};
 use crate::error::{Error, Result};
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared};
 use crate::store::sql::{Row, Sql};
@@ -350,12 +350,7 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
     };
     wards::moved(sql, kind, id, place, &touched)?;
     if let Some(event) = event(change, stamp)? {
-        let mut topics = BTreeSet::new();
-        for owner in owners(sql, touched)? {
-            topics.extend(owner.wards.into_iter().map(Topic::Ward));
-            topics.insert(Topic::Patient(owner.patient));
-        }
-        topics.iter().try_for_each(|topic| outbox::add(sql, topic, &event))?;
+        outbox::announce(sql, &owners(sql, touched)?, &event)?;
     }
     let did = match (&change.write, created) {
         (Write::Delete, _) => Did::Delete,

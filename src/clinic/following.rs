@@ -78,7 +78,25 @@ pub(super) fn follow(
         }
         plan(sql)?;
     }
-    batch.changes.iter().zip(stamps).try_for_each(|(change, stamp)| tell_requesters(sql, change, *stamp))
+    batch.changes.iter().zip(stamps).try_for_each(|(change, stamp)| {
+        tell_requesters(sql, change, *stamp)?;
+        tell_participants(sql, change, *stamp)
+    })
+}
+
+/// What is arranged is told to those whom it is for and with, besides the followers of patient and wards.
+fn tell_participants(sql: &impl Sql, change: &Change, stamp: Stamp) -> Result<()> {
+    let Write::Put { patients, shares, .. } = &change.write else { return Ok(()) };
+    if change.kind != ResourceType::Appointment {
+        return Ok(());
+    }
+    let Some(event) = chart::event(change, stamp)? else { return Ok(()) };
+    let named = |id: &String| shares.contains(&(ResourceType::Practitioner, id.clone()));
+    let of_them = roster::with(sql, |account| {
+        account.practitioner.as_ref().is_some_and(named)
+            || account.principal.patient.as_ref().is_some_and(|id| patients.contains(id))
+    })?;
+    of_them.into_iter().try_for_each(|account| outbox::add(sql, &Topic::User(account.principal.user), &event))
 }
 
 /// A result that is there is told to whoever asked for it, besides the followers of patient and wards.

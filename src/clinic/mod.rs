@@ -9,6 +9,7 @@ pub mod care;
 pub mod courier;
 mod following;
 pub mod notices;
+pub mod position;
 pub mod sessions;
 pub mod watch;
 
@@ -21,7 +22,8 @@ use self::care::CareRequest;
 use self::sessions::{SessionReply, SessionRequest};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::{Owner, Scope};
-use crate::channel::outbox;
+use crate::channel::cursor::Snapshot;
+use crate::channel::{Topic, outbox};
 use crate::chart;
 use crate::chart::cache::fills::Fills;
 use crate::chart::cache::{self, Fill, Filling, Looked, Source, Whose};
@@ -124,6 +126,13 @@ pub enum ClinicRequest {
         /// What they say.
         samples: Vec<Sample>,
     },
+    /// Something else, and where in these topics it is read.
+    At {
+        /// What is asked.
+        request: Box<ClinicRequest>,
+        /// The topics.
+        topics: Vec<Topic>,
+    },
 }
 
 impl ClinicRequest {
@@ -134,6 +143,7 @@ impl ClinicRequest {
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.may_owe(),
             ClinicRequest::Telemetry { samples, .. } => following::is_due(watch, now, samples),
+            ClinicRequest::At { request, .. } => request.may_owe(watch, now),
             _ => false,
         }
     }
@@ -151,6 +161,7 @@ impl ClinicRequest {
             | ClinicRequest::Telemetry { .. } => false,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.is_change(),
+            ClinicRequest::At { request, .. } => request.is_change(),
             _ => true,
         }
     }
@@ -179,6 +190,8 @@ pub enum ClinicReply {
     Owners(Vec<Option<Owner>>),
     /// Of care: JSON.
     Json(String),
+    /// Something else, and where in the topics it was read.
+    At(Box<ClinicReply>, Vec<Snapshot>),
     /// Done, and nothing to say.
     Done,
 }
@@ -239,6 +252,10 @@ pub fn handle(
         ClinicRequest::Filled { view, token } => {
             desk.fills.borrow_mut().end(view, *token);
             Ok(ClinicReply::Done)
+        }
+        ClinicRequest::At { request, topics } => {
+            let reply = handle(sql, desk, entropy, watch, now, request)?;
+            Ok(ClinicReply::At(Box::new(reply), position::read(sql, now, topics)?))
         }
         ClinicRequest::Session(request) => sessions::handle(sql, now, request).map(ClinicReply::Session),
         ClinicRequest::CreateAccount { account, hash, only_first, actor } => sql.transaction(|| {

@@ -4,8 +4,11 @@ use serde::Deserialize;
 
 use super::reply::Response;
 use super::{Context, Incoming, Platform, input};
-use crate::access::{Action, Role};
+use crate::access::{Action, Role, Scope};
+use crate::channel::Topic;
 use crate::clinic::care::CareRequest;
+use crate::clinic::position::Positioned;
+use crate::clinic::{ClinicReply, ClinicRequest};
 use crate::error::{Error, Result};
 use crate::fhir::is_valid_id;
 use crate::vitals::thresholds::{Thresholds, Wire};
@@ -18,8 +21,22 @@ pub async fn alerts<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Re
         Some(id) if !is_valid_id(id) => Err(Error::invalid(name, "this must be the id of a resource")),
         id => Ok(id.map(str::to_owned)),
     };
-    let request = CareRequest::Alerts { ward: id("ward")?, patient: id("patient")? };
-    Ok(Response::json(200, context.platform.care(scope, request).await?))
+    let (ward, patient) = (id("ward")?, id("patient")?);
+    let topics = ward.iter().cloned().map(Topic::Ward).chain(patient.iter().cloned().map(Topic::Patient)).collect();
+    read(context, scope, CareRequest::Alerts { ward, patient }, topics).await
+}
+
+/// What is read, and where in `topics`.
+async fn read<P: Platform, R>(
+    context: &Context<'_, P, R>,
+    scope: Scope,
+    request: CareRequest,
+    topics: Vec<Topic>,
+) -> Result<Response> {
+    match context.platform.ask_at(ClinicRequest::Care { scope, request }, topics).await? {
+        (ClinicReply::Json(json), positions) => Ok(Response::json(200, json).read_at(&positions)),
+        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+    }
 }
 
 /// `GET /wards/{id}/board`
@@ -28,8 +45,8 @@ pub async fn board<P: Platform, R: Incoming>(context: &Context<'_, P, R>, ward: 
     let caller = context.caller_quietly().await?;
     let scope = caller.may(Action::FollowWard { ward })?;
     let reduced = caller.session.principal.role == Role::Display;
-    let request = CareRequest::Board { ward: ward.to_owned(), reduced };
-    Ok(Response::json(200, context.platform.care(scope, request).await?))
+    read(context, scope, CareRequest::Board { ward: ward.to_owned(), reduced }, vec![Topic::Ward(ward.to_owned())])
+        .await
 }
 
 #[derive(Default, Deserialize)]

@@ -176,6 +176,8 @@ mod bundles_tests;
 #[cfg(test)]
 mod care_tests;
 #[cfg(test)]
+mod channels_tests;
+#[cfg(test)]
 mod everything_tests;
 #[cfg(test)]
 mod leases_tests;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::Subscription;
 use crate::chart::cache::seal::View;
+use crate::clinic::position::Positions;
 use crate::error::{Error, Kind, Retry};
 use crate::fhir::{Invalid, OperationOutcome};
 use crate::time::{Ttl, UnixMillis};
@@ -109,6 +110,14 @@ impl Response {
 
     fn with_body(self, content_type: &str, body: impl Into<Body>) -> Response {
         Response { body: body.into(), ..self }.header("content-type", content_type)
+    }
+
+    /// Where in some topics it was read.
+    pub fn read_at(self, positions: &Positions) -> Response {
+        match positions.to_header() {
+            Some(positions) => self.header("bedside-cursor", positions),
+            None => self,
+        }
     }
 
     /// With one more header.

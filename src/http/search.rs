@@ -10,9 +10,11 @@ use super::fhir::{FHIR_JSON, PAGE};
 use super::reply::Response;
 use super::views::{self, reading};
 use super::{Context, Incoming, Platform, input};
+use crate::channel::Topic;
 use crate::chart::cache::read::{Ask, Render, Rendered};
 use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Query, Record};
+use crate::clinic::position::Positioned;
 use crate::error::{Error, Result};
 use crate::fhir::search::{Asked, Place, parse};
 use crate::fhir::{
@@ -81,11 +83,15 @@ async fn found<P: Platform, R: Incoming>(
         };
         return views::view_by(context, caller, kind, ask).await;
     }
-    let scope = caller.await?.may(reading(kind))?;
-    let answer = context.platform.query(scope, query).await?;
+    let caller = caller.await?;
+    let scope = caller.may(reading(kind))?;
+    // A list of patients is told of in the topics of the caller's wards.
+    let wards: &[String] = if kind == ResourceType::Patient { &caller.session.principal.wards } else { &[] };
+    let topics = wards.iter().cloned().map(Topic::Ward).collect();
+    let (answer, positions) = context.platform.query_at(scope, query, topics).await?;
     let page =
         page.render(&answer).ok_or_else(|| Error::internal("the origin answered something else than was asked"))?;
-    Ok(Response::fhir(200, page.body).header("cache-status", views::bypass()))
+    Ok(Response::fhir(200, page.body).header("cache-status", views::bypass()).read_at(&positions))
 }
 
 /// A page of what a search finds.

@@ -10,10 +10,12 @@ use super::input;
 use super::reply::{self, Response};
 use super::{Context, Incoming, Platform};
 use crate::access::{Action, Role, refused};
+use crate::channel::Topic;
 use crate::chart::cache::Whose;
 use crate::chart::cache::read::{Allowed, Ask, Got, Read, Render, Rendered, read};
 use crate::chart::cache::status::Status;
 use crate::chart::records::{Answer, Found, Query};
+use crate::clinic::position::Positions;
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{ResourceType, is_shared};
 
@@ -89,7 +91,7 @@ pub async fn view_by<P: Platform, R: Incoming, V: Render>(
         Ok(Allowed { scope, fresh: no_cache && staff })
     };
     let known = input::entity_tags(context.request);
-    let Read { got, status, timing } =
+    let Read { got, status, timing, position } =
         read(context.platform, &context.config.cache, &Ask { known, ..ask.clone() }, allowed).await?;
     let response = match got {
         Got::View(view, etag) => {
@@ -101,6 +103,10 @@ pub async fn view_by<P: Platform, R: Incoming, V: Render>(
         Got::Plain(answer) => plain(context.request, &ask.render, &answer)?,
     };
     let response = response.header("cache-status", status.header()).header("server-timing", timing.header());
+    let response = match (&ask.whose, position) {
+        (Whose::Patient(id), Some(position)) => response.read_at(&Positions::of(Topic::Patient(id.clone()), position)),
+        _ => response,
+    };
     Ok(match status.age {
         Some(age) => response.header("age", age.as_secs_up().to_string()),
         None => response,

@@ -3,10 +3,9 @@
 //! Invariant: a patient has at most one open alert of each cause (an index sees to it), and a change of an alert commits
 //! with the event that tells of it.
 
-use std::collections::BTreeSet;
-
 use super::Census;
 use super::alert::{Alert, Cause, Level, News};
+use crate::access::Owner;
 use crate::channel::outbox::{self, Event};
 use crate::channel::{EventKind, Topic};
 use crate::config::alerts::Rules;
@@ -90,18 +89,17 @@ pub fn keep(sql: &impl Sql, census: &impl Census, now: UnixMillis, alert: &Alert
 
 fn tell(sql: &impl Sql, census: &impl Census, now: UnixMillis, alert: &Alert, news: News) -> Result<()> {
     let wards = census.wards(&alert.patient)?;
-    let mut topics: BTreeSet<Topic> = wards.iter().cloned().map(Topic::Ward).collect();
-    topics.insert(Topic::Patient(alert.patient.clone()));
-    if alert.level == Level::Escalated {
-        topics.extend(census.practitioners(&wards)?.into_iter().map(Topic::User));
-    }
     let event = Event {
         id: format!("alert/{}/{}", alert.id, alert.version),
         kind: EventKind::Alert.as_str().to_owned(),
         at: now,
         data: serde_json::json!({ "change": news.as_str(), "alert": alert.to_json() }).to_string(),
     };
-    topics.iter().try_for_each(|topic| outbox::add(sql, topic, &event))
+    if alert.level == Level::Escalated {
+        let practitioners = census.practitioners(&wards)?.into_iter().map(Topic::User);
+        practitioners.into_iter().try_for_each(|topic| outbox::add(sql, &topic, &event))?;
+    }
+    outbox::announce(sql, &[Owner { patient: alert.patient.clone(), wards }], &event)
 }
 
 /// Pushes again, and escalates, what is due at `now`.

@@ -11,8 +11,9 @@ use super::news2::{self, Score};
 use super::thresholds::Thresholds;
 use super::watch::Minute;
 use super::{COUNTS, Census, FRESH, Latest, Milli, Parameter, Reading, TELEMETRY, alerts_sql, readings, thresholds};
+use crate::access::Owner;
+use crate::channel::EventKind;
 use crate::channel::outbox::{self, Event};
-use crate::channel::{EventKind, Topic};
 use crate::config::alerts::Rules;
 use crate::error::Result;
 use crate::store::sql::Sql;
@@ -253,7 +254,5 @@ fn tell(
         at: now,
         data: serde_json::json!({ "patient": patient, "news2": score }).to_string(),
     };
-    let mut topics: BTreeSet<Topic> = census.wards(patient)?.into_iter().map(Topic::Ward).collect();
-    topics.insert(Topic::Patient(patient.to_owned()));
-    topics.iter().try_for_each(|topic| outbox::add(sql, topic, &event))
+    outbox::announce(sql, &[Owner { patient: patient.to_owned(), wards: census.wards(patient)? }], &event)
 }

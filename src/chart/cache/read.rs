@@ -16,6 +16,7 @@ use super::status::{Forward, Status, Timing};
 use super::tier::Tier;
 use super::{Fill, Filling, Source, Whose, names, tag};
 use crate::access::Scope;
+use crate::channel::cursor::Snapshot;
 use crate::chart::head::Head;
 use crate::chart::records::{Answer, Query};
 use crate::config::cache::{Cache as Rules, Class};
@@ -127,6 +128,8 @@ pub struct Read {
     pub status: Status,
     /// How long it took.
     pub timing: Timing,
+    /// Where in the patient's topic it was read, where it is one patient's and was read at their head.
+    pub position: Option<Snapshot>,
 }
 
 async fn timed<T>(clock: &impl Clock, work: impl Future<Output = T>) -> (T, Ttl) {
@@ -144,7 +147,7 @@ enum Look {
 
 /// What one attempt to fill came to.
 enum Attempt {
-    Filled(Rc<View>, bool),
+    Filled(Rc<View>, bool, Head),
     Plain(Answer),
     Busy(Head),
 }
@@ -154,6 +157,8 @@ struct Reading<'a, P, R> {
     rules: &'a Rc<Rules>,
     ask: &'a Ask<R>,
     timing: Timing,
+    asked: UnixMillis,
+    position: Option<Snapshot>,
 }
 
 /// Reads what `ask` says, if `allowed` says who asks and that they may. The parts of the first wave begin together.
@@ -163,7 +168,8 @@ pub async fn read<P: Ports, R: Render>(
     ask: &Ask<R>,
     allowed: impl Future<Output = Result<Allowed>>,
 ) -> Result<Read> {
-    let mut reading = Reading { ports, rules, ask, timing: Timing::default() };
+    let asked = ports.now();
+    let mut reading = Reading { ports, rules, ask, timing: Timing::default(), asked, position: None };
     let named = match &ask.whose {
         Whose::Patient(patient) => Some(names::name(&rules.names, patient, &ask.view)?),
         Whose::Record(..) => None,
@@ -188,6 +194,7 @@ pub async fn read<P: Ports, R: Render>(
     let Some(head) = looked.heads.iter().find(|head| allowed.scope.reaches(&head.owner)) else {
         return reading.direct(allowed.scope, Status::bypass(&*ask.key)).await;
     };
+    reading.at(head);
     let name = named.map_or_else(|| names::name(&rules.names, &head.owner.patient, &ask.view), Ok)?;
     if conditional && !allowed.fresh {
         let version = looked.version.map(|(version, updated)| (version.to_string(), Some(updated)));
@@ -211,11 +218,17 @@ impl<P: Ports, R: Render> Reading<'_, P, R> {
         let asked = self.ports.source().direct(scope, self.ask.query.clone());
         let (answer, took) = timed(self.ports, asked).await;
         self.timing.origin = Some(took);
+        self.position = None;
         Ok(self.read(Got::Plain(answer?), status))
     }
 
+    /// What is read from here on is read at this head.
+    fn at(&mut self, head: &Head) {
+        self.position = matches!(self.ask.whose, Whose::Patient(_)).then(|| head.position(self.asked));
+    }
+
     fn read(&self, got: Got, status: Status) -> Read {
-        Read { got, status, timing: self.timing }
+        Read { got, status, timing: self.timing, position: self.position.clone() }
     }
 
     fn view(&self, name: &Name, view: Rc<View>, status: Status) -> Result<Read> {
@@ -307,13 +320,16 @@ impl<P: Ports, R: Render> Reading<'_, P, R> {
                 Attempt::Busy(head) => head,
                 Attempt::Plain(answer) => {
                     self.timing.origin = Some(took);
+                    self.position = None;
                     return Ok(self.read(Got::Plain(answer), status));
                 }
-                Attempt::Filled(view, stored) => {
+                Attempt::Filled(view, stored, head) => {
                     self.timing.origin = Some(took);
+                    self.at(&head);
                     return self.view(name, view, Status { stored, ..status });
                 }
             };
+            self.at(&head);
             let tag = self.ask.tag(&head);
             let mut pause = FIRST;
             while pause <= LONGEST && waited < PATIENCE {
@@ -390,7 +406,7 @@ async fn attempt<P: Ports, R: Render>(
             let view = Rc::new(View { tag: ask.tag(&head), life, version, body });
             let stored = keep(ports, rules, ask.class, &head.salt, name, &view).await.is_ok();
             ports.tier().borrow_mut().put(&name.key, Rc::clone(&view));
-            Attempt::Filled(view, stored)
+            Attempt::Filled(view, stored, head)
         }
     };
     let (returning, view) = (ports.clone(), name.key.clone());
