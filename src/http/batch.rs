@@ -3,6 +3,7 @@
 //! Invariant: an entry is answered as if it had come alone. Where the batch has an `Idempotency-Key`, each entry has one that
 //! follows from it, so that of a batch that comes again only what failed before is done.
 
+use super::erased::Erased;
 use super::once::Once;
 use super::reply::Response;
 use super::{Context, Incoming, Platform, fhir};
@@ -117,6 +118,7 @@ async fn part<P: Platform, R: Incoming>(
         if_match: entry.if_match.clone(),
         key: once.map(|once| format!("{}.{index}", once.name())),
     };
+    let request = Erased::new(&request);
     let context =
         Context { config: context.config, platform: context.platform, request: &request, id: context.id.clone() };
     fhir::route(&context).await

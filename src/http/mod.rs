@@ -10,6 +10,7 @@ mod bundles;
 mod caller;
 mod care;
 mod channels;
+mod erased;
 mod everything;
 mod fhir;
 mod input;
@@ -29,6 +30,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use self::erased::Erased;
 pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
 use crate::access::bar::Listener;
@@ -98,7 +100,8 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
 }
 
 /// Answers `request`. Never fails: every error is a reply.
-pub async fn handle<P: Platform, R: Incoming>(app: &App<P>, request: &R) -> Reply {
+pub async fn handle<P: Platform>(app: &App<P>, request: &impl Incoming) -> Reply {
+    let request = &Erased::new(request);
     let id = app.platform.uuid();
     let fhir = route::is_fhir(request.path());
     let reply = match app.config.as_ref() {

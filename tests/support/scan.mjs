@@ -35,11 +35,18 @@ export function files(folder) {
   });
 }
 
+/** All that is under a key: a string, or the members of a sorted set, which is all that Bedside keeps. */
+async function valueOf(client, key) {
+  const type = await client.type(key);
+  if (type === "zset") return Buffer.concat(await client.zrangeBuffer(key, 0, -1));
+  return (await client.getBuffer(key)) ?? Buffer.alloc(0);
+}
+
 /** Every key and value of a Redis, by ioredis: [{ where, bytes }]. */
 export async function redisKeys(client) {
   const keys = await client.keys("*");
   return Promise.all(
-    keys.map(async (key) => ({ where: `redis ${key}`, bytes: Buffer.concat([Buffer.from(`${key}\n`), (await client.getBuffer(key)) ?? Buffer.alloc(0)]) })),
+    keys.map(async (key) => ({ where: `redis ${key}`, bytes: Buffer.concat([Buffer.from(`${key}\n`), await valueOf(client, key)]) })),
   );
 }
 
