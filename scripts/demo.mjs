@@ -64,6 +64,7 @@ async function main() {
   console.log(table([[admin.username, admin.role, admin.name, "everything"], ...rows]));
   console.log(`\nSign in at ${url} as nurse.ada and open demo-patient-01; this posts a heart rate as its monitor:\n`);
   console.log(curl(url));
+  console.log(`\nAnd \`make monitor${url.endsWith(":8787") ? "" : ` URL=${url}`}\` has all beds of ward 7 send telemetry, once a second.`);
 }
 
 if (isMain(import.meta.url)) await main();

@@ -6,6 +6,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { DEMO_PASSWORD } from "./demo/accounts.mjs";
 import { Unexpected, send, signIn } from "./demo/client.mjs";
+import { demonstration } from "./demo/ward.mjs";
 import { fail, isMain } from "./lib/project.mjs";
 import { patient } from "./monitor/signs.mjs";
 
@@ -19,7 +20,7 @@ const percentile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.flo
 /**
  * Runs until `seconds` have passed (for ever without) or `signal` aborts, then until what is left is acknowledged, at most
  * `patience` ms. Gives { posted, acknowledged, refused, dropped, p50, p99 }, times in ms from a reading to its
- * acknowledgement. `line` is called each second with a line to print.
+ * acknowledgement. `line` is called each second with a line to print; `charted` has the values to begin with, by patient.
  */
 export async function gateway({
   url,
@@ -28,6 +29,7 @@ export async function gateway({
   beds = 24,
   seconds = Infinity,
   seed,
+  charted = {},
   signal,
   patience = 30_000,
   line = () => {},
@@ -35,7 +37,7 @@ export async function gateway({
   const label = (number) => String(number).padStart(Math.max(2, String(beds).length), "0");
   const monitors = Array.from({ length: beds }, (_, index) => ({
     id: `demo-patient-${label(index + 1)}`,
-    read: patient(index + 1, { seed }),
+    read: patient(index + 1, { seed, around: charted[`demo-patient-${label(index + 1)}`] }),
   }));
   const waiting = [];
   const total = { posted: 0, acknowledged: 0, refused: 0, dropped: 0 };
@@ -94,19 +96,38 @@ export async function gateway({
       const due = began + second * 1000;
       if (due > Date.now()) await pause(due - Date.now(), undefined, { signal }).catch(() => {});
       if (signal?.aborted) break;
+      if (second) {
+        const sorted = recent.sort((a, b) => a - b);
+        const words = [`posted ${total.posted}`, `acknowledged ${total.acknowledged}`, `waiting ${waiting.length}`];
+        line(`${words.join("  ")}  p50 ${percentile(sorted, 0.5)} ms${trouble && `  (${trouble})`}`);
+        recent = [];
+      }
       for (const { id, read } of monitors) waiting.push({ patient: id, at: due, values: read(due) });
       total.posted += monitors.length;
       if (waiting.length > longest) total.dropped += waiting.splice(0, waiting.length - longest).length;
-      const sorted = recent.sort((a, b) => a - b);
-      const words = [`posted ${total.posted}`, `acknowledged ${total.acknowledged}`, `waiting ${waiting.length}`];
-      line(`${words.join("  ")}  p50 ${percentile(sorted, 0.5)} ms${trouble && `  (${trouble})`}`);
-      recent = [];
     }
     done = performance.now() + patience;
   })();
   await Promise.race([sender, clock.then(() => sender)]);
   const sorted = taken.sort((a, b) => a - b);
   return { ...total, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
+}
+
+/** What was charted last of each patient of the demonstration ward, so that who is ill there is ill here. */
+function lastCharted() {
+  const names = { "8867-4": "heart_rate", "9279-1": "respiratory_rate", "2708-6": "oxygen_saturation", "8310-5": "temperature" };
+  Object.assign(names, { "8480-6": "systolic_pressure", "8462-4": "diastolic_pressure" });
+  const charted = {};
+  const byTime = (a, b) => a.effectiveDateTime.localeCompare(b.effectiveDateTime);
+  const observations = demonstration().flat().filter(({ resourceType }) => resourceType === "Observation");
+  for (const { subject, component, ...own } of observations.sort(byTime)) {
+    const values = (charted[subject.reference.split("/")[1]] ??= {});
+    for (const { code, valueQuantity } of [own, ...(component ?? [])]) {
+      const name = code.coding.map((coding) => names[coding.code]).find(Boolean);
+      if (name && valueQuantity) values[name] = valueQuantity.value;
+    }
+  }
+  return charted;
 }
 
 async function main() {
@@ -120,6 +141,7 @@ async function main() {
     // A desktop sets USERNAME to whoever is at it: without a password it is nobody here.
     ...(PASSWORD && { username: USERNAME || undefined, password: PASSWORD }),
     beds,
+    charted: lastCharted(),
     seconds: SECONDS ? Number(SECONDS) : undefined,
     signal: stop.signal,
     line: (text) => console.log(`${new Date().toISOString().slice(11, 19)}  ${text}`),

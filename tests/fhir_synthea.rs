@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bedside::fhir::{Json, Resource, ResourceType, in_patient_compartment, patients};
+use bedside::time::UnixMillis;
+use bedside::vitals::codes;
 
 fn bundles() -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/synthea");
@@ -104,6 +106,27 @@ fn every_resource_is_in_the_compartment_of_its_patient() {
         }
     }
     println!("{kinds:?}");
+}
+
+#[test]
+fn every_vital_sign_is_understood_as_if_it_were_of_now() {
+    let (mut observations, mut readings) = (0, 0);
+    for (path, body) in bundles() {
+        for (_, mut resource) in entries(&Resource::parse(&body).unwrap()) {
+            if resource.kind() != ResourceType::Observation {
+                continue;
+            }
+            resource.map_references(&mut |text| text.strip_prefix("urn:uuid:").map(|id| format!("Patient/{id}")));
+            let at = resource.str_at(&["effectiveDateTime"]).and_then(UnixMillis::parse_rfc3339);
+            // Before 1970 is history whatever the clock says.
+            let at = at.unwrap_or(UnixMillis(0));
+            let charted = codes::read(&resource, at).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            readings += charted.map_or(0, |charted| charted.readings.len());
+            observations += 1;
+        }
+    }
+    println!("{readings} vital signs in {observations} Observations");
+    assert!(observations == 0 || readings > 0);
 }
 
 #[test]

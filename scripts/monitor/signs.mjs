@@ -18,10 +18,13 @@ const calm = 4320;
 /** Seconds that it takes to get worse, and as long again to get better. */
 const worsening = [90, 300];
 
-/** A patient: call it with the time, once a second, for the values that its monitor has now. */
-export function patient(number, { seed = 7 } = {}) {
+/**
+ * A patient: call it with the time, once a second, for the values that its monitor has now. They lie around those in `around`,
+ * or around what is usual.
+ */
+export function patient(number, { seed = 7, around: given = {} } = {}) {
   const dice = chance(seedOf("monitor", seed, number));
-  const state = Object.entries(signs).map(([name, sign]) => ({ name, sign, around: dice.between(...sign.around), drift: 0, due: 0 }));
+  const state = Object.entries(signs).map(([name, sign]) => ({ name, sign, around: given[name] ?? dice.between(...sign.around), drift: 0, due: 0 }));
   const night = dice.between(0.02, 0.06);
   let episode;
   return (now) => {

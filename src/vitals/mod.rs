@@ -1,8 +1,8 @@
 //! Vital signs: what was measured, how it scores, and who must be told.
 //!
-//! Invariant: what a patient's score, board and alerts say follows from the readings that are kept here, and those from the
-//! Observations that are kept as records; all of it changes in the transaction that writes the record. A reading that is
-//! not the latest of its parameter changes nothing but history.
+//! Invariant: what a patient's score and alerts say follows from the readings that are kept here, and those from the
+//! Observations that are kept as records and from what monitors say; all of it changes in the transaction that writes the
+//! record. A reading that is not the latest of its parameter changes nothing but history.
 
 pub mod alert;
 pub mod alerts_sql;

@@ -3,74 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gateway } from "../../scripts/monitor.mjs";
-import { administrator, follow, patient, PASSWORD, signIn } from "../support/client.mjs";
-import { poll, startWorkerd } from "../support/server.mjs";
+import { follow, PASSWORD, signIn } from "../support/client.mjs";
+import { poll } from "../support/server.mjs";
+import { assertInOrder, bed, beds, monitoredWard as ready, readings } from "../support/ward.mjs";
 
-const beds = 24;
-const bed = (number) => `demo-patient-${String(number).padStart(2, "0")}`;
-const all = Array.from({ length: beds }, (_, index) => bed(index + 1));
 /** Rows written for one reading, all objects and indexes together, with 24 beds of one ward at 1 Hz. */
 const budget = 1.5;
-
-/** A ward with 24 patients, a nurse, and the account of its monitors. */
-async function ready(t, options) {
-  const server = await startWorkerd(options);
-  t.after(() => server.stop());
-  const admin = await administrator(server);
-  const stay = (id) => ({
-    resourceType: "Encounter",
-    id: `stay-${id}`,
-    status: "in-progress",
-    class: { code: "IMP" },
-    subject: { reference: `Patient/${id}` },
-    location: [{ location: { reference: "Location/w" } }],
-  });
-  const resources = [
-    { resourceType: "Location", id: "w", name: "Ward", physicalType: { coding: [{ code: "wa" }] } },
-    ...all.map(patient),
-    ...all.map(stay),
-  ];
-  const entry = resources.map((resource) => ({
-    resource,
-    request: { method: "PUT", url: `${resource.resourceType}/${resource.id}` },
-  }));
-  const written = await admin.post("/fhir", { resourceType: "Bundle", type: "transaction", entry });
-  assert.equal(written.status, 200, written.text);
-  const user = async (body) => {
-    const made = await admin.post("/users", { name: "N", password: PASSWORD, ...body });
-    assert.equal(made.status, 201, made.text);
-  };
-  await user({ username: "nurse", role: "nurse", wards: ["w"] });
-  await user({ username: "monitors", role: "device", patients: all });
-  return { server, admin, nurse: await signIn(server.url, "nurse") };
-}
-
-/** All readings that a topic keeps, in order: [patient, instant]. */
-async function readings(caller, topic) {
-  const found = [];
-  for (let after = ""; ; ) {
-    const { body } = await caller.get(`/channels/${topic}?limit=1000${after}`);
-    assert.equal(body.gap, null);
-    const events = body.events.filter(({ kind }) => kind === "telemetry");
-    found.push(...events.flatMap(({ data }) => data.readings).map(({ patient: id, at }) => [id, at]));
-    if (body.events.length < 1000) return found;
-    after = `&after=${body.cursor}`;
-  }
-}
-
-/** Nothing twice, and each patient's in the order in which they were measured. */
-function assertInOrder(found, patients, each) {
-  for (const id of patients) {
-    const own = found.filter(([of]) => of === id).map(([, at]) => at);
-    assert.equal(own.length, each, id);
-    assert.deepEqual(own, [...new Set(own)].sort(), id);
-  }
-}
 
 const run = (server, options) => gateway({ url: server.url, username: "monitors", password: PASSWORD, beds, ...options });
 
 test("24 beds: every reading once, in order, in both topics, for at most so many rows", async (t) => {
-  const { server, admin, nurse } = await ready(t, { entry: "tests/workerd/counting.js" });
+  const { server, admin, nurse, patients: all } = await ready(t, { entry: "tests/workerd/counting.js" });
   const follower = follow(t, server.url, nurse.token, "ward/w");
   await follower.until(({ frames }) => frames.length > 0, "hello");
   // First come the tables of 25 topics, and 24 scores.
@@ -98,7 +41,7 @@ test("24 beds: every reading once, in order, in both topics, for at most so many
 });
 
 test("devices that post each for themselves: what comes close together shares a row, and nobody waits for long", async (t) => {
-  const { server, nurse } = await ready(t);
+  const { server, nurse, patients: all } = await ready(t);
   const device = await signIn(server.url, "monitors");
   const times = [];
   const rounds = 6;
@@ -122,7 +65,7 @@ test("devices that post each for themselves: what comes close together shares a 
 });
 
 test("what was acknowledged before a SIGKILL is there after it, and nothing twice", async (t) => {
-  const { server, nurse } = await ready(t);
+  const { server, nurse, patients: all } = await ready(t);
   const seconds = 12;
   const running = run(server, { seconds, patience: 60_000 });
   await poll("some telemetry", async () => (await readings(nurse, "ward/w").catch(() => [])).length >= 4 * beds);
