@@ -15,7 +15,7 @@ import { supervised } from "./supervised.mjs";
  *   front    the module of the front's process
  *   token    the front's bearer token; else a fresh one
  * Returns
- *   url, token        where the front is        socket  where Redis itself is
+ *   url, token        where the front is        socket, data   where Redis itself is, and its files
  *   vars              the settings that put sessions, leases and cache there
  *   client            a connection to Redis itself (ioredis)
  *   redis, front      { kill(signal), start(), stop() } of each process; a Redis that is started again has its data
@@ -74,5 +74,5 @@ export async function startRedis({ data, front: module = at("scripts/lib/redis-f
   }
   const url = `http://127.0.0.1:${port}`;
   const on = Object.fromEntries(["SESSIONS_ON", "LEASES_ON", "CACHE_ON"].map((name) => [name, "redis"]));
-  return { url, token, socket, vars: { REDIS_URL: url, REDIS_TOKEN: token, ...on }, client, redis, front, logs: () => output, stop };
+  return { url, token, socket, data: kept, vars: { REDIS_URL: url, REDIS_TOKEN: token, ...on }, client, redis, front, logs: () => output, stop };
 }

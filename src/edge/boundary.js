@@ -59,17 +59,54 @@ export function pause(ms, settle, ticket) {
   setTimeout(settle, ms, ticket, undefined);
 }
 
-/** A reply: `head` is its headers, a line for each name and one for its value; the body is copied. */
-export function reply(status, head, body) {
+/** An object of headers, from a line for the name of each and one for its value, and a list of those that come again. */
+function headersOf(head) {
   const lines = head.split("\n");
   // An object of headers costs a fifth of what a list of pairs does.
   const headers = {};
-  let again;
+  const again = [];
   for (let at = 0; at + 1 < lines.length; at += 2) {
-    if (lines[at] in headers) (again ??= []).push(at);
+    if (lines[at] in headers) again.push([lines[at], lines[at + 1]]);
     else headers[lines[at]] = lines[at + 1];
   }
+  return { headers, again };
+}
+
+const encoder = new TextEncoder();
+
+/**
+ * Sends a request to outside and calls `settle(ticket, answer)`: a Uint8Array with a line of the status, a line for each wanted
+ * header, and the body; a text where the connection failed; undefined after `ms`, and then the request is broken off.
+ */
+export function send(method, url, head, body, wanted, ms, settle, ticket) {
+  const breaker = new AbortController();
+  const timer = setTimeout(() => {
+    settle(ticket, undefined);
+    breaker.abort();
+  }, ms);
+  const done = (answer) => {
+    clearTimeout(timer);
+    settle(ticket, answer);
+  };
+  const exchange = async () => {
+    const { headers } = headersOf(head);
+    // A redirect would carry the token to somebody else.
+    const reply = await fetch(url, { method, headers, body: body || undefined, redirect: "manual", signal: breaker.signal });
+    let lines = `${reply.status}\n`;
+    for (const name of wanted ? wanted.split("\n") : []) lines += `${reply.headers.get(name) ?? ""}\n`;
+    const [start, rest] = [encoder.encode(lines), await reply.arrayBuffer()];
+    const whole = new Uint8Array(start.length + rest.byteLength);
+    whole.set(start);
+    whole.set(new Uint8Array(rest), start.length);
+    return whole;
+  };
+  exchange().then(done, (error) => done(`${error}`));
+}
+
+/** A reply: `head` is its headers, a line for each name and one for its value; the body is copied. */
+export function reply(status, head, body) {
+  const { headers, again } = headersOf(head);
   const made = new Response(body?.slice() ?? null, { status, headers });
-  for (const at of again ?? []) made.headers.append(lines[at], lines[at + 1]);
+  for (const [name, value] of again) made.headers.append(name, value);
   return made;
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 use wasm_bindgen::prelude::{Closure, JsValue, wasm_bindgen};
 use worker::js_sys::Uint8Array;
 
+use crate::outgoing::Request;
+
 #[wasm_bindgen(module = "/src/edge/boundary.js")]
 extern "C" {
     fn ask(
@@ -31,6 +33,17 @@ extern "C" {
         nonce: &[u8],
         bound: &[u8],
         data: &[u8],
+        settle: &Closure<dyn Fn(u32, JsValue)>,
+        ticket: u32,
+    );
+
+    fn send(
+        method: &str,
+        url: &str,
+        head: &str,
+        body: &str,
+        wanted: &str,
+        milliseconds: u32,
         settle: &Closure<dyn Fn(u32, JsValue)>,
         ticket: u32,
     );
@@ -118,6 +131,14 @@ impl Asked {
     /// Seals `data` by AES-256-GCM, or opens it.
     pub fn cipher(seal: bool, key: &[u8; 32], nonce: &[u8; 12], bound: &[u8], data: &[u8]) -> Asked {
         Asked::begin(0, |settle, ticket| cipher(seal, key, nonce, bound, data, settle, ticket))
+    }
+
+    /// Sends a request to outside, which is broken off after `milliseconds`. `head` has a line for the name of each header
+    /// and one for its value, `wanted` a line for each header of the reply that is wanted. The answer is a line with the
+    /// reply's status, one with the value of each wanted header, and its body.
+    pub fn outside(request: &Request, head: &str, wanted: &str, milliseconds: u32) -> Asked {
+        let Request { method, url, body, .. } = request;
+        Asked::begin(0, |settle, ticket| send(method, url, head, body, wanted, milliseconds, settle, ticket))
     }
 
     /// Waits so many milliseconds, and is then late.

@@ -7,8 +7,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use worker::{AbortController, Delay, Fetch, Headers, Method, RequestInit, RequestRedirect, console_error};
+use worker::{Delay, console_error};
 
+use super::boundary::{Asked, Outcome};
 use super::platform::{fill, now};
 use crate::outgoing::{Http, Lost, Request, Response};
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
@@ -29,52 +30,28 @@ pub async fn within<T>(ttl: Ttl, work: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-fn prepare(request: &Request) -> worker::Result<worker::Request> {
-    let headers = Headers::new();
-    for (name, value) in &request.headers {
-        headers.set(name, value)?;
-    }
-    let mut init = RequestInit::new();
-    // A redirect would carry the token to somebody else.
-    init.with_method(Method::from(request.method.to_owned()))
-        .with_headers(headers)
-        .with_redirect(RequestRedirect::Manual);
-    if !request.body.is_empty() {
-        init.with_body(Some(request.body.as_str().into()));
-    }
-    worker::Request::new_with_init(&request.url, &init)
-}
-
-async fn exchange(
-    message: worker::Request,
-    controller: &AbortController,
-    wanted: &'static [&'static str],
-) -> worker::Result<Response> {
-    let mut reply = Fetch::Request(message).send_with_signal(&controller.signal()).await?;
-    let headers = reply.headers();
-    let headers =
-        wanted.iter().filter_map(|name| headers.get(name).ok().flatten().map(|value| (*name, value))).collect();
-    Ok(Response { status: reply.status_code(), headers, body: reply.bytes().await? })
-}
-
 impl Http for Outgoing {
     async fn send(&self, request: &Request, ttl: Ttl) -> Result<Response, Lost> {
-        let message = prepare(request).map_err(|error| {
-            console_error!("a request to outside could not be made: {error}");
-            Lost::Broken
-        })?;
-        let controller = AbortController::default();
-        let outcome = match within(ttl, exchange(message, &controller, request.wanted)).await {
-            Some(outcome) => outcome.map_err(|error| {
-                console_error!("a request to outside failed: {error}");
-                Lost::Broken
-            }),
-            None => Err(Lost::Late),
-        };
-        if outcome.is_err() {
-            controller.abort();
+        let mut head = String::with_capacity(256);
+        for (name, value) in &request.headers {
+            head.extend([name, "\n", value, "\n"]);
         }
-        outcome
+        let wanted = request.wanted.join("\n");
+        let milliseconds = u32::try_from(ttl.0).unwrap_or(u32::MAX);
+        let reply = match Asked::outside(request, &head, &wanted, milliseconds).await {
+            Outcome::Answer(reply) => reply,
+            Outcome::Late => return Err(Lost::Late),
+            Outcome::Failed(error) => {
+                console_error!("a request to outside failed: {error}");
+                return Err(Lost::Broken);
+            }
+        };
+        let mut lines = reply.splitn(request.wanted.len().saturating_add(2), |byte| *byte == b'\n');
+        let mut line = || lines.next().map(String::from_utf8_lossy).unwrap_or_default();
+        let status = line().parse().map_err(|_| Lost::Broken)?;
+        let given: Vec<_> = request.wanted.iter().map(|name| (*name, line().into_owned())).collect();
+        let headers = given.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Ok(Response { status, headers, body: lines.next().unwrap_or_default().to_vec() })
     }
 
     async fn pause(&self, ttl: Ttl) {
