@@ -1,6 +1,7 @@
 //! The laws of the store port, one function each, held against every backend that claims to obey them: memory and SQL as
-//! native tests, the object inside workerd and a real Redis over HTTP by [`outside`].
+//! native tests, the object inside workerd and a real Redis over HTTP by [`outside`]. [`mutants`] shows that they can break.
 
+mod mutants;
 mod outside;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use super::bytes::{Bytes, Cached, Name};
 use super::kv::{Kv, Namespace};
 use super::memory::{Fault, Memory};
 use super::sqlite::SqliteStore;
-use super::{Applied, Condition, Op, OpReply, Shard, Store};
+use super::{Applied, Condition, Entry, Op, OpReply, Shard, Store};
 use crate::error::{Kind, Result};
 use crate::testing::{DrivenClock, block_on};
 use crate::time::{Clock, Ttl, UnixMillis};
