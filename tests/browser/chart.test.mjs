@@ -169,7 +169,7 @@ test("the server is killed and comes back: the page says so and catches up by it
   await page.clock.resume();
   await showsRate(page, 93);
   await live(page);
-  assert.equal(await rows(page, 92), before + 3, "each value once");
+  assert.equal(await rows(page, 93), before + 3, "each value once");
   assert.equal(await page.locator(".notice:visible").count(), 0, "nothing was missed");
 });
 

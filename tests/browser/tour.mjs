@@ -35,6 +35,7 @@ const stops = {
     await clinic.signIn(page, "nurse.ada");
     await page.locator(".who").click();
     await page.locator("#menu:popover-open").waitFor();
+    await page.locator("h1").first().waitFor();
   },
   async chart(page, clinic) {
     await clinic.signIn(page, "dr.chen");
