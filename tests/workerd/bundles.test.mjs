@@ -4,7 +4,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { at } from "../../scripts/lib/project.mjs";
 import { administrator } from "../support/client.mjs";
-import { startWorkerd } from "../support/server.mjs";
+import { poll, startWorkerd } from "../support/server.mjs";
 
 const folder = at("../shared/data/synthea");
 const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
@@ -39,4 +39,38 @@ test("sixteen bundles import, each in time, and twice is once", { skip: files.le
   const slowest = Math.max(...times);
   t.diagnostic(`${files.length} bundles, ${entries} entries; a bundle ${first[first.length >> 1].toFixed(0)} ms, the slowest ${slowest.toFixed(0)} ms`);
   assert.ok(slowest < LIMIT_MS, `${slowest} ms`);
+});
+
+test("a transaction whose last entry fails leaves nothing of its first, and no event", async (t) => {
+  const server = await startWorkerd();
+  t.after(() => server.stop());
+  const admin = await administrator(server);
+  const put = (resource) => ({ resource, request: { method: "PUT", url: `${resource.resourceType}/${resource.id}` } });
+  const patient = (id) => put({ resourceType: "Patient", id, name: [{ family: "Doe" }] });
+  const observation = (id, who) =>
+    put({ resourceType: "Observation", id, status: "final", code: { text: "x" }, subject: { reference: `Patient/${who}` } });
+  const send = (...entry) => admin.post("/fhir", { resourceType: "Bundle", type: "transaction", entry });
+  assert.equal((await send(patient("p"), observation("o", "p"))).status, 200);
+  const state = async () => {
+    const [searched, history, events] = await Promise.all(
+      ["/fhir/Patient?name=doe&_total=accurate", "/fhir/_history?_count=200", "/channels/patient/p"].map((path) => admin.get(path)),
+    );
+    return [searched.body.total, history.body.entry.length, events.body.events.map(({ id }) => id)];
+  };
+  const before = await poll("the event of what was written", async () => {
+    const now = await state();
+    return now[2].length === 1 && now;
+  });
+  assert.deepEqual(before, [1, 2, ["Observation/o/_history/1"]]);
+  const failed = await send(patient("q"), observation("o", "p"), observation("n", "p"), observation("m", "nobody"));
+  assert.equal(failed.status, 422, failed.text);
+  assert.deepEqual(failed.body.issue[0].expression, ["Bundle.entry[3]"]);
+  assert.deepEqual(await Promise.all(["Patient/q", "Observation/n"].map(async (url) => (await admin.get(`/fhir/${url}`)).status)), [404, 404]);
+  // What is written next is the next event: nothing was under way.
+  assert.equal((await send(observation("o", "p"))).status, 200);
+  const after = await poll("the event of what was written next", async () => {
+    const now = await state();
+    return now[2].length > 1 && now;
+  });
+  assert.deepEqual(after, [1, 3, ["Observation/o/_history/1", "Observation/o/_history/2"]]);
 });
