@@ -52,6 +52,11 @@ pub enum SessionRequest {
         /// Its id.
         user: String,
     },
+    /// The store of sessions says that a session is open, and has not been confirmed in this for a while.
+    Confirm {
+        /// Whose.
+        listener: Listener,
+    },
     /// Somebody is about to listen.
     Follow {
         /// Who.
@@ -91,19 +96,34 @@ pub enum SessionReply {
     Ended(Vec<Ended>),
     /// Open sessions, newest first.
     Listed(Vec<Listed>),
+    /// How a session stands here.
+    Confirmed(Confirmed),
     /// Done.
     Done,
+}
+
+/// What the clinic's object has to say of what the store of sessions says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Confirmed {
+    /// It is so.
+    Open,
+    /// The session has ended; the store is told again.
+    Ended,
+    /// The account is another by now; the store is told again.
+    Changed,
 }
 
 impl SessionRequest {
     /// Whether repeating it after a lost answer could do something twice.
     pub fn is_change(&self) -> bool {
-        !matches!(self, SessionRequest::List { .. } | SessionRequest::Follow { .. })
+        use SessionRequest::{Confirm, Follow, List};
+        !matches!(self, List { .. } | Follow { .. } | Confirm { .. })
     }
 
     /// Whether it can leave something to be done later.
     pub fn may_owe(&self) -> bool {
-        matches!(self, SessionRequest::SignedIn(_) | SessionRequest::End { .. })
+        use SessionRequest::{Confirm, End, SignedIn};
+        matches!(self, SignedIn(_) | End { .. } | Confirm { .. })
     }
 }
 
@@ -147,9 +167,24 @@ pub fn handle(sql: &impl Sql, now: UnixMillis, request: &SessionRequest) -> Resu
             Ok(SessionReply::Ended(ended))
         }),
         SessionRequest::List { user } => registry::list(sql, now, user, LISTED).map(SessionReply::Listed),
+        SessionRequest::Confirm { listener } => {
+            sql.transaction(|| confirm(sql, now, listener)).map(SessionReply::Confirmed)
+        }
         SessionRequest::Follow { listener, topic } => {
             sql.transaction(|| follow(sql, now, listener, topic)).map(|()| SessionReply::Done)
         }
+    }
+}
+
+/// How the session of `listener` stands. What the store got wrong is owed to it again.
+fn confirm(sql: &impl Sql, now: UnixMillis, listener: &Listener) -> Result<Confirmed> {
+    if !registry::confirm(sql, now, &listener.session)? {
+        return Ok(Confirmed::Ended);
+    }
+    match roster::get(sql, &listener.user)? {
+        None => Ok(Confirmed::Ended),
+        Some(account) if account.version == listener.version => Ok(Confirmed::Open),
+        Some(account) => roster::owe(sql, &account).map(|()| Confirmed::Changed),
     }
 }
 
@@ -157,10 +192,14 @@ pub fn handle(sql: &impl Sql, now: UnixMillis, request: &SessionRequest) -> Resu
 fn follow(sql: &impl Sql, now: UnixMillis, listener: &Listener, topic: &Topic) -> Result<()> {
     let account = roster::get(sql, &listener.user)?.ok_or_else(signed_out)?;
     if account.version != listener.version {
-        return Err(Error::unavailable("the account is being changed; try again"));
+        return Err(being_changed());
     }
     let open = registry::follow(sql, now, &listener.session, &topic.to_string())?;
     if open { Ok(()) } else { Err(signed_out()) }
+}
+
+fn being_changed() -> Error {
+    Error::unavailable("the account is being changed; try again")
 }
 
 /// What handlers ask of the clinic's object about sign-ins and sessions.
@@ -210,6 +249,19 @@ pub trait Sessions: Clinic {
         async {
             match asked.await? {
                 SessionReply::Listed(listed) => Ok(listed),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// Whether a session is open and its account as it was when it was judged: 401 or 503 where it is not.
+    fn confirm(&self, listener: Listener) -> impl Future<Output = Result<()>> {
+        let asked = self.about(SessionRequest::Confirm { listener });
+        async {
+            match asked.await? {
+                SessionReply::Confirmed(Confirmed::Open) => Ok(()),
+                SessionReply::Confirmed(Confirmed::Ended) => Err(signed_out()),
+                SessionReply::Confirmed(Confirmed::Changed) => Err(being_changed()),
                 _ => Err(mismatch()),
             }
         }

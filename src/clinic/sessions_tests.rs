@@ -1,5 +1,5 @@
 use super::courier::Courier;
-use super::sessions::{SessionReply, SessionRequest, SignedIn};
+use super::sessions::{Confirmed, SessionReply, SessionRequest, SignedIn};
 use super::*;
 use crate::access::bar::{self, Listener};
 use crate::access::{Principal, Role};
@@ -14,7 +14,7 @@ use crate::time::{Clock, Ttl};
 use crate::{session, store};
 
 const SECRET: &[u8] = &[7; 32];
-const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720) };
+const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720), hearsay: false };
 
 fn actor() -> Actor {
     Actor { user: String::new(), request: "r".into() }
@@ -298,4 +298,39 @@ fn the_absolute_end_is_warned_of_as_such() {
     let warnings = world.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains(r#""reason":"absolute""#), "{warnings:?}");
+}
+
+/// A Redis may be restored from a snapshot: it says what was true earlier, and its owner does not know.
+#[test]
+fn a_store_that_went_back_is_told_once_more() {
+    let world = World::new();
+    let (session, token) = world.sign_in();
+    let confirm = |session: &Session| {
+        let request = SessionRequest::Confirm { listener: session.listener() };
+        match world.about(request).unwrap() {
+            SessionReply::Confirmed(confirmed) => confirmed,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(confirm(&session), Confirmed::Open);
+
+    // A changed account: the standing of before is replaced again.
+    let earlier = world.local.store.kept();
+    world.change(Change { wards: Some(Vec::new()), ..Change::default() });
+    block_on(world.courier.run(&world.local.sql, &world.local)).unwrap();
+    world.local.store.go_back(earlier);
+    assert_eq!(confirm(&session), Confirmed::Changed);
+    block_on(world.courier.run(&world.local.sql, &world.local)).unwrap();
+    let again = block_on(session::check(&world.local.store, SECRET, LIFETIMES, world.local.now(), &token)).unwrap();
+    assert!(again.principal.wards.is_empty());
+    assert_eq!(confirm(&again), Confirmed::Open);
+
+    // An end: the tombstone is put again.
+    let earlier = world.local.store.kept();
+    assert_eq!(world.end(Which::AllBut(None)), 1);
+    assert!(world.tell() && !world.is_open(&token));
+    world.local.store.go_back(earlier);
+    assert!(world.is_open(&token));
+    assert_eq!(confirm(&again), Confirmed::Ended);
+    assert!(world.tell() && !world.is_open(&token));
 }

@@ -7,6 +7,7 @@ use super::sign_in::Transport;
 use super::{Context, Incoming, Platform};
 use crate::access::audit::Actor;
 use crate::access::{Action, Scope, decide};
+use crate::clinic::sessions::Sessions;
 use crate::error::{Error, Kind, Result};
 use crate::session::token::Token;
 use crate::session::{self, Lifetimes, Session, signed_out};
@@ -75,7 +76,13 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
     pub async fn caller_quietly(&self) -> Result<Caller> {
         let token = token(self.request).ok_or_else(signed_out)?;
         let (secret, now) = (&self.config.session_key, self.platform.now());
-        let session = session::check(self.platform.sessions(), secret, self.lifetimes(), now, &token).await?;
+        let (store, lifetimes) = (self.platform.sessions(), self.lifetimes());
+        let session = session::check(store, secret, lifetimes, now, &token).await?;
+        if !session.is_hearsay(lifetimes, now) {
+            return Ok(Caller { session });
+        }
+        self.platform.confirm(session.listener()).await?;
+        let session = session::confirm(store, lifetimes, now, session).await?;
         Ok(Caller { session })
     }
 

@@ -16,6 +16,10 @@
 //! Before either is acknowledged it is in the clinic's object, and the courier brings it to the store until the store has
 //! it. If the store loses everything, rows and standings go together: what comes late finds another version, or none. A
 //! sign-in that writes an outdated standing into the void is refused by the clinic's object, and its token is never seen.
+//!
+//! If the store goes back to what it was earlier (a snapshot restored, a replica promoted that was behind), it may say that a
+//! session is open which has ended. So a row says when the clinic's object last confirmed it ([`confirm`]), which it never
+//! does after the end: such a session is refused at the latest [`Lifetimes::step`] after its end was acknowledged.
 
 pub mod account;
 pub mod device;
@@ -37,6 +41,7 @@ use crate::access::bar::Listener;
 pub use crate::access::signed_out;
 use crate::access::{Principal, Role};
 use crate::config::Config;
+use crate::config::stores::On;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Applied, Condition, Entry, Op, OpReply, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
@@ -48,6 +53,9 @@ pub struct Lifetimes {
     pub idle: Ttl,
     /// After sign-in.
     pub absolute: Ttl,
+    /// Whether the store could go back to what it was earlier. Then it is taken at its word for a [`Lifetimes::step`], until
+    /// the clinic's object has confirmed the session again.
+    pub hearsay: bool,
 }
 
 /// So long before a session's end its owner is warned.
@@ -56,7 +64,13 @@ const WARNING: Ttl = Ttl::from_mins(1);
 impl Lifetimes {
     /// Those of a deployment.
     pub fn of(config: &Config) -> Lifetimes {
-        Lifetimes { idle: config.session_idle, absolute: config.session_absolute }
+        let hearsay = config.stores.sessions == On::Redis;
+        Lifetimes { idle: config.session_idle, absolute: config.session_absolute, hearsay }
+    }
+
+    /// How often the row of a session that is in use is written: a tenth of the idle time.
+    pub fn step(self) -> Ttl {
+        Ttl(self.idle.0.checked_div(10).unwrap_or(0))
     }
 
     /// When the owner of a session that ends at `ends` is warned: a minute before, and no earlier than half the idle time.
@@ -66,8 +80,6 @@ impl Lifetimes {
     }
 }
 
-/// The idle clock is written at most once in this fraction of the idle time.
-const TOUCH_FRACTION: u64 = 10;
 /// How often a race for the standing is run again before the caller is asked to.
 const TRIES: usize = 5;
 
@@ -78,9 +90,16 @@ struct Row {
     floor: u64,
     ends: UnixMillis,
     active: UnixMillis,
+    /// When the clinic's object last said that it is open.
+    #[serde(default = "never")]
+    confirmed: UnixMillis,
     /// A tombstone.
     #[serde(default)]
     ended: bool,
+}
+
+const fn never() -> UnixMillis {
+    UnixMillis(0)
 }
 
 /// A session that was valid when it was checked.
@@ -182,11 +201,22 @@ pub async fn check(
 /// Counts what a person did at `now` as activity: moves the idle clock if that is due, and gives the session as it then
 /// is. A session that was ended meanwhile stays ended: 401.
 pub async fn touch(store: &impl Store, lifetimes: Lifetimes, now: UnixMillis, session: Session) -> Result<Session> {
-    let step = Ttl(lifetimes.idle.0.checked_div(TOUCH_FRACTION).unwrap_or(0));
-    if now < session.row.active.plus(step) {
+    if now < session.row.active.plus(lifetimes.step()) {
         return Ok(session);
     }
     let row = Row { active: now, ..session.row.clone() };
+    replace(store, lifetimes, session, row).await
+}
+
+/// Notes that the clinic's object has said, to a question of `now` or later, that the session is open: 401 where it was ended
+/// meanwhile.
+pub async fn confirm(store: &impl Store, lifetimes: Lifetimes, now: UnixMillis, session: Session) -> Result<Session> {
+    let row = Row { confirmed: now, ..session.row.clone() };
+    replace(store, lifetimes, session, row).await
+}
+
+/// Writes `row` in the place of the one that was read.
+async fn replace(store: &impl Store, lifetimes: Lifetimes, session: Session, row: Row) -> Result<Session> {
     let idle_expires_at = idle_end(&session.principal, &row, lifetimes);
     let put = Op::Put {
         key: session.key.clone(),
@@ -194,13 +224,12 @@ pub async fn touch(store: &impl Store, lifetimes: Lifetimes, now: UnixMillis, se
         condition: Condition::Version(session.version),
         expires: Some(idle_expires_at.unwrap_or(row.ends)),
     };
-    let batch = vec![put, Op::get(session.key.clone())];
-    match store.apply(shard_of(&session.principal.user), batch).await? {
+    match store.apply(shard_of(&session.principal.user), vec![put]).await? {
         Applied::Done(replies) => {
             let version = written(replies).unwrap_or(session.version);
             Ok(Session { row, idle_expires_at, version, ..session })
         }
-        // Either another request of the same person moved the clock first, which is as good, or the session is over.
+        // Either another request of the same person wrote first, which is as good, or the session is over.
         Applied::Refused { .. } => {
             let again = store.apply(shard_of(&session.principal.user), vec![Op::get(session.key.clone())]).await?;
             let row: Option<Row> = again.entries().next().flatten().as_ref().map(decode).transpose()?;
@@ -232,8 +261,8 @@ pub async fn open(
     let SignIn { standing, id, token } = sign_in;
     let user = &standing.principal.user;
     let key = session_key(token, secret)?;
-    let row =
-        Row { id: id.to_owned(), floor: standing.floor, ends: now.plus(lifetimes.absolute), active: now, ended: false };
+    let ends = now.plus(lifetimes.absolute);
+    let row = Row { id: id.to_owned(), floor: standing.floor, ends, active: now, confirmed: now, ended: false };
     let idle_expires_at = idle_end(&standing.principal, &row, lifetimes);
     for _ in 0..TRIES {
         let Some(guard) = settle(store, standing).await? else { return Ok(None) };
@@ -260,6 +289,11 @@ pub async fn open(
 }
 
 impl Session {
+    /// Whether the clinic's object has to confirm it before it is relied on at `now`.
+    pub fn is_hearsay(&self, lifetimes: Lifetimes, now: UnixMillis) -> bool {
+        lifetimes.hearsay && now >= self.row.confirmed.plus(lifetimes.step())
+    }
+
     /// What the clinic's object notes of it. `device` is what it was opened on.
     pub fn opening(&self, device: String, lifetimes: Lifetimes) -> registry::Opening {
         registry::Opening {
@@ -323,7 +357,8 @@ pub async fn project(store: &impl Store, standing: &Standing) -> Result<()> {
 pub async fn revoke(store: &impl Store, ended: &[Ended]) -> Result<()> {
     let mut batches: BTreeMap<Shard, Vec<Op>> = BTreeMap::new();
     for ended in ended {
-        let tombstone = Row { id: ended.id.clone(), floor: 0, ends: ended.ends, active: UnixMillis(0), ended: true };
+        let (id, ends) = (ended.id.clone(), ended.ends);
+        let tombstone = Row { id, floor: 0, ends, active: never(), confirmed: never(), ended: true };
         batches.entry(shard_of(&ended.user)).or_default().push(Op::Put {
             key: ended.key.clone(),
             value: encode(&tombstone)?,

@@ -153,6 +153,19 @@ pub fn follow(sql: &impl Sql, now: UnixMillis, session: &str, topic: &str) -> Re
     Ok(true)
 }
 
+/// Whether session `id` is open at `now`, as far as the clinic's object knows. Where it has ended, the store of sessions, which
+/// did not know, is to be told once more. Call it inside a transaction.
+pub fn confirm(sql: &impl Sql, now: UnixMillis, id: &str) -> Result<bool> {
+    let row = sql.first("SELECT ended FROM sessions WHERE id = ?1 AND ends > ?2", &[id.into(), now.into()])?;
+    let Some(mut row) = row else { return Ok(false) };
+    let open = row.maybe_number()?.is_none();
+    if !open {
+        sql.exec("INSERT INTO ends_due (session) VALUES (?1) ON CONFLICT DO NOTHING", &[id.into()])?;
+        agenda::by(sql, TELL, now.plus(TELL_AGAIN))?;
+    }
+    Ok(open)
+}
+
 /// Ends sessions of `user` at `now`, and notes who must hear of it. Gives those that were meant and are not past their
 /// time, also where they had ended before, so that a repetition does all of it again. Call it inside a transaction.
 pub fn end(sql: &impl Sql, now: UnixMillis, user: &str, which: &Which) -> Result<Vec<Ended>> {

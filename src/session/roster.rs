@@ -102,12 +102,18 @@ pub fn change(sql: &impl Sql, id: &str, change: &Change) -> Result<(Account, Acc
         sql.exec("UPDATE accounts SET hash = ?2 WHERE id = ?1", &[id.into(), hash.as_str().into()])?;
         limit::forget(sql, &after.username)?;
     }
+    owe(sql, &after)?;
+    Ok((before, after))
+}
+
+/// Notes that the sessions of `account` must hear how it is.
+pub fn owe(sql: &impl Sql, account: &Account) -> Result<()> {
     sql.exec(
         "INSERT INTO standings_due (id, version) VALUES (?1, ?2) \
          ON CONFLICT (id) DO UPDATE SET version = excluded.version",
-        &[id.into(), after.version.into()],
+        &[account.principal.user.as_str().into(), account.version.into()],
     )?;
-    Ok((before, after))
+    Ok(())
 }
 
 /// At most `limit` standings that their sessions have not acknowledged.

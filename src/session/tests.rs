@@ -7,7 +7,7 @@ use crate::testing::{DrivenClock, Seeded, block_on};
 use crate::time::{Clock, Entropy};
 
 const SECRET: &[u8] = &[7; 32];
-const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720) };
+const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720), hearsay: false };
 
 struct World {
     clock: Rc<DrivenClock>,

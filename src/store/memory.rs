@@ -9,10 +9,13 @@ use super::{Applied, Condition, Entry, Op, OpReply, Shard, Store, turn};
 use crate::error::{Error, Result};
 use crate::time::{Clock, UnixMillis};
 
+/// What a [`Memory`] keeps at one time.
+pub type Kept = BTreeMap<(Shard, String), Entry>;
+
 /// A store in memory on a driven clock.
 pub struct Memory<C> {
     clock: Rc<C>,
-    entries: RefCell<BTreeMap<(Shard, String), Entry>>,
+    entries: RefCell<Kept>,
     counter: Cell<u64>,
     /// What batches meet on their way.
     pub faults: Faults,
@@ -52,6 +55,16 @@ impl<C: Clock> Memory<C> {
     /// Forgets everything, as a Redis that was flushed: its numbers go on.
     pub fn wipe(&self) {
         self.entries.borrow_mut().clear();
+    }
+
+    /// What is kept now, for [`Memory::go_back`].
+    pub fn kept(&self) -> Kept {
+        self.entries.borrow().clone()
+    }
+
+    /// Keeps again what was kept, as a Redis that was restored from a snapshot: its numbers go on.
+    pub fn go_back(&self, kept: Kept) {
+        *self.entries.borrow_mut() = kept;
     }
 
     /// Lets the numbers begin again, against the law: for models that must notice it.

@@ -1,10 +1,11 @@
 // An ended session stays ended: two hundred requests under way while it ends, replies that are slow or lost, and a Redis that
-// is flushed after it. Once the end is acknowledged, no request that begins after it succeeds, then or later.
+// is flushed after it. Once the end is acknowledged, no request that begins after it succeeds, then or later; with a Redis that
+// is brought back to what it was before the end, none that begins a tenth of the idle time after it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startRedis } from "../../scripts/lib/redis.mjs";
 import { PASSWORD, administrator, client, signIn } from "../support/client.mjs";
-import { startWorkerd } from "../support/server.mjs";
+import { poll, startWorkerd } from "../support/server.mjs";
 import { control, upstash } from "../support/upstash.mjs";
 
 const AT_ONCE = 200;
@@ -99,3 +100,40 @@ for (const [name, start] of Object.entries(backends)) {
     assert.ok(counts["before 200"] > 0 && counts["after 401"] >= AFTER, "nothing was under way");
   });
 }
+
+test("redis: brought back to what it was before, it lets nobody in for longer than a tenth of the idle time", async (t) => {
+  const redis = await startRedis({ front: upstash });
+  t.after(() => redis.stop());
+  const server = await startWorkerd({ vars: { ...redis.vars, SESSION_IDLE_MINUTES: "1" } });
+  t.after(() => server.stop());
+  const admin = await administrator(server);
+  const id = (await admin.post("/users", { username: "nora", name: "N", role: "nurse", password: PASSWORD })).body.id;
+  const kept = async () => Promise.all((await redis.client.keys("*")).map(async (key) => [key, await redis.client.dumpBuffer(key)]));
+  const goBack = async (rows) => {
+    await redis.client.flushall();
+    for (const [key, row] of rows) await redis.client.restore(key, 0, row);
+  };
+  const ends = {
+    "sign-out": (nora) => nora.del("/session"),
+    "disabling": () => admin.put(`/users/${id}`, { disabled: true }),
+  };
+  for (const [how, end] of Object.entries(ends)) {
+    const nora = await signIn(server.url, "nora");
+    const before = await kept();
+    assert.ok((await end(nora)).status < 300);
+    const ended = performance.now();
+    assert.equal((await nora.get("/session")).status, 401);
+    await goBack(before);
+    let times = 0;
+    let last = 0;
+    await poll(`${how}: it is refused again`, async () => {
+      const asked = performance.now() - ended;
+      const { status } = await nora.get("/session");
+      if (status === 200) [times, last] = [times + 1, asked];
+      return status === 401;
+    });
+    assert.ok(times > 0, "Redis did not go back");
+    assert.ok(last < 6_000, `${how}: let in after ${last} ms`);
+    t.diagnostic(`${how}: let in ${times} times, the last ${Math.round(last)} ms after the end`);
+  }
+});

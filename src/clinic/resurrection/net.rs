@@ -11,7 +11,7 @@ use super::*;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::courier::Outside;
 use crate::lease::{Answer, Ask, LeaseName, Leases};
-use crate::store::memory::Memory;
+use crate::store::memory::{Kept, Memory};
 use crate::store::sqlite::{Sqlite, SqliteStore};
 use crate::store::{Applied, Condition, Op, Shard, Store};
 use crate::testing::{DrivenClock, Seeded};
@@ -32,12 +32,31 @@ pub(super) enum Mutant {
     HandsOutUncounted,
     /// An end is acknowledged before the store has it.
     AcknowledgesTooEarly,
+    /// What a store says that has gone back is not confirmed by the clinic's object.
+    TakesTheStoreAtItsWord,
+}
+
+/// What a store does that breaks its promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It loses everything.
+    All,
+    /// It is again as it was earlier.
+    Recent,
 }
 
 /// What a store in the model can do beside being one.
 pub(super) trait Losing: Store {
     /// Forgets everything but, unless it is a mutant, which versions it has given. `false` where it cannot.
     fn lose(&self, mutant: Mutant) -> bool;
+    /// What it keeps.
+    fn kept(&self) -> Kept {
+        Kept::new()
+    }
+    /// Keeps that again. `false` where it cannot.
+    fn go_back(&self, _: Kept) -> bool {
+        false
+    }
 }
 
 impl Losing for Memory<DrivenClock> {
@@ -46,6 +65,15 @@ impl Losing for Memory<DrivenClock> {
         if mutant == Mutant::CountsFromZeroAgain {
             self.count_from_zero();
         }
+        true
+    }
+
+    fn kept(&self) -> Kept {
+        Memory::kept(self)
+    }
+
+    fn go_back(&self, kept: Kept) -> bool {
+        Memory::go_back(self, kept);
         true
     }
 }
@@ -58,6 +86,7 @@ impl Losing for SqliteStore<DrivenClock> {
 
 pub(super) struct Model<S> {
     pub(super) mutant: Mutant,
+    pub(super) loss: Loss,
     pub(super) random: Seeded,
     pub(super) clock: Rc<DrivenClock>,
     pub(super) sql: Sqlite,
@@ -72,11 +101,12 @@ pub(super) struct Model<S> {
 }
 
 impl<S: Losing> Model<S> {
-    pub(super) fn new(seed: u64, mutant: Mutant, store: S, clock: Rc<DrivenClock>) -> Model<S> {
+    pub(super) fn new(seed: u64, mutant: Mutant, loss: Loss, store: S, clock: Rc<DrivenClock>) -> Model<S> {
         let sql = Sqlite::open();
         prepare(&sql).unwrap();
         Model {
             mutant,
+            loss,
             random: Seeded::new(seed),
             clock,
             sql,
