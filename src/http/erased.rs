@@ -1,12 +1,14 @@
 //! A request without its type.
 //!
 //! Invariant: handlers run over [`Erased`] alone, whether the request came from outside or is an entry of a batch. So each
-//! of them is compiled once, and not once for every way in which a request can come.
+//! of them is compiled once, and not once for every way in which a request can come. What its query says about the form of
+//! the answer has been taken out.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use super::Incoming;
+use super::format::{self, Format};
+use super::{Incoming, route};
 use crate::error::Result;
 
 /// What [`Incoming`] says, so that it can be said of a value whose type is not known.
@@ -41,32 +43,37 @@ impl<R: Incoming> AnyIncoming for R {
 }
 
 /// A request, whatever its type was.
-pub struct Erased<'a>(&'a dyn AnyIncoming);
+pub struct Erased<'a> {
+    request: &'a dyn AnyIncoming,
+    format: Option<Format>,
+}
 
 impl<'a> Erased<'a> {
     /// `request` without its type.
     pub fn new(request: &'a impl Incoming) -> Erased<'a> {
-        Erased(request)
+        let format = route::is_fhir(request.path()).then(|| format::take(request.query())).flatten();
+        Erased { request, format }
     }
 }
 
 impl Incoming for Erased<'_> {
     fn method(&self) -> &str {
-        self.0.method()
+        self.request.method()
     }
     fn path(&self) -> &str {
-        self.0.path()
+        self.request.path()
     }
     fn query(&self) -> &str {
-        self.0.query()
+        self.format.as_ref().map_or_else(|| self.request.query(), |format| &format.query)
     }
     fn origin(&self) -> &str {
-        self.0.origin()
+        self.request.origin()
     }
     fn header(&self, name: &str) -> Option<String> {
-        self.0.header(name)
+        let accept = self.format.as_ref().and_then(|format| format.accept.clone());
+        accept.filter(|_| name == "accept").or_else(|| self.request.header(name))
     }
     fn body(&self, limit: usize) -> impl Future<Output = Result<Vec<u8>>> {
-        self.0.body(limit)
+        self.request.body(limit)
     }
 }

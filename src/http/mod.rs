@@ -13,6 +13,7 @@ mod channels;
 mod erased;
 mod everything;
 mod fhir;
+mod format;
 mod input;
 mod leases;
 mod once;

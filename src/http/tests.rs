@@ -70,7 +70,7 @@ fn bad_input_gets_its_status_and_names_the_field_and_changes_nothing() {
     let before = rows();
     let post = |body: &str| Sent::new("POST", "/fhir/Observation").json(body).by(&token);
     let large = format!(r#"{{"resourceType":"Observation","x":"{}"}}"#, "y".repeat(1 << 20));
-    let fhir: [(Sent, u16, &str); 10] = [
+    let fhir: [(Sent, u16, &str); 11] = [
         (post("{\"resourceType\":"), 400, ""),
         (post(r#"{"resourceType":"Patient"}"#), 400, "resourceType"),
         (post(r#"{"resourceType":"Observation","status":"final"}"#), 422, "Observation.code"),
@@ -80,6 +80,7 @@ fn bad_input_gets_its_status_and_names_the_field_and_changes_nothing() {
         (Sent::new("PATCH", "/fhir/Observation").by(&token), 405, "http.method"),
         (Sent::new("GET", "/fhir/Observaton/1").by(&token), 404, "http.path"),
         (Sent::new("GET", "/fhir/Patient/p").by(&token).header("accept", "text/html"), 406, "http.accept"),
+        (Sent::new("GET", "/fhir/Patient/p?_format=xml").by(&token), 406, "http.accept"),
         (Sent::new("GET", "/fhir/Patient?nam=x").by(&token), 400, "http.nam"),
     ];
     for (sent, status, field) in fhir {

@@ -91,7 +91,7 @@ test("a long poll answers at once with what there is, else with what comes, else
   // A client that goes away while it waits leaves nothing behind.
   const leave = new AbortController();
   const headers = { authorization: `Bearer ${admin.token}` };
-  const left = fetch(`${admin.url}${path}?after=${second}&wait=60`, { headers, signal: leave.signal }).then((reply) => reply.text());
+  const left = fetch(`${admin.url}${path}?after=${second}&wait=5`, { headers, signal: leave.signal }).then((reply) => reply.text());
   await poll("the poll to wait", async () => (await sockets("patient/p")) === 1);
   leave.abort();
   await assert.rejects(left);
