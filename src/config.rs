@@ -13,6 +13,7 @@ use crate::time::Ttl;
 
 pub mod alerts;
 pub mod cache;
+pub mod hooks;
 pub mod stores;
 
 /// The settings of one deployment.
@@ -37,6 +38,8 @@ pub struct Config {
     pub retention: Retention,
     /// How alerts are pushed and escalated.
     pub alerts: alerts::Rules,
+    /// Where notifications of subscriptions may go.
+    pub hooks: hooks::Hooks,
     /// Which backend keeps what.
     pub stores: stores::Stores,
 }
@@ -142,6 +145,7 @@ impl Config {
                 count,
             },
             alerts: read.alerts(),
+            hooks: read.hooks(),
             stores: read.stores(),
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }

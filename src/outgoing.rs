@@ -3,6 +3,7 @@
 //! Invariant: whoever sends a request says how long it waits, and is told whether nothing came or something broke; a lost
 //! reply says nothing about whether the request was carried out. Headers carry secrets, so that no request can be printed.
 
+use std::borrow::Cow;
 use std::future::Future;
 
 use crate::time::{Clock, Entropy, Ttl};
@@ -14,7 +15,7 @@ pub struct Request {
     /// The absolute URL.
     pub url: String,
     /// Names in lower case, with their values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body.
     pub body: String,
     /// The headers of the reply that are wanted, in lower case.

@@ -1,13 +1,14 @@
 // Many WebSocket listeners in one process, as cheap as they can be: node listeners.mjs '{"port","path","headers","count","every"}'.
 // Each counts events by their `"t":NANOSECONDS`, the time at which they were published (the machine's monotonic clock), and
-// acknowledges after `every` events. Prints {"ready":N} when all are open; for each line of its input, what came since the
+// acknowledges after `every` events. With `readings` it counts those of telemetry, and the first ten listeners say how old
+// each was. Prints {"ready":N} when all are open; for each line of its input, what came since the
 // last: {"delivered","fewest","most","p50","p99","last"}. Ends with its parent.
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 
-const { port, path, headers = {}, count, every = Infinity } = JSON.parse(process.argv[2]);
+const { port, path, headers = {}, count, every = Infinity, readings = false } = JSON.parse(process.argv[2]);
 const now = () => Number(process.hrtime.bigint());
-const mark = Buffer.from('"t":');
+const mark = Buffer.from(readings ? '"values":' : '"t":');
 const position = Buffer.from('"cursor":"');
 const latencies = [];
 const delivered = new Uint32Array(count);
@@ -23,6 +24,16 @@ function frame(text) {
 
 function take(payload, index, at) {
   let events = 0;
+  if (readings) {
+    for (let from = 0; (from = payload.indexOf(mark, from)) >= 0; from += mark.length) events += 1;
+    delivered[index] += events;
+    if (!events || index >= 10) return events;
+    const arrived = Date.now();
+    for (const { kind, data } of JSON.parse(payload.toString()).events) {
+      if (kind === "telemetry") for (const reading of data.readings) latencies.push((arrived - Date.parse(reading.at)) * 1e6);
+    }
+    return events;
+  }
   for (let from = 0; (from = payload.indexOf(mark, from)) >= 0; events += 1) {
     from += mark.length;
     let sent = 0;
@@ -86,7 +97,8 @@ process.stdin.on("data", (chunk) => {
     const sorted = Float64Array.from(latencies).sort();
     const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] / 1e6;
     const [fewest, most] = [Math.min(...delivered), Math.max(...delivered)];
-    console.log(JSON.stringify({ delivered: sorted.length, fewest, most, closed, p50: at(0.5), p99: at(0.99), last }));
+    const all = delivered.reduce((sum, one) => sum + one, 0);
+    console.log(JSON.stringify({ delivered: all, fewest, most, closed, p50: at(0.5), p99: at(0.99), last }));
     latencies.length = 0;
     delivered.fill(0);
   }

@@ -26,6 +26,8 @@ pub enum Barred {
     Session(String),
     /// An account as it was before this version: what it may follow has to be asked again.
     Before(String, u64),
+    /// Everybody who was let in before the patient, whose topic it is, had moved so often: it has to be asked again.
+    Moved(u64),
 }
 
 /// Who listens, or wants to.
@@ -37,10 +39,14 @@ pub struct Listener {
     pub version: u64,
     /// The session's public id.
     pub session: String,
+    /// How often the patient, whose topic it is, had moved when it was allowed; 0 for other topics.
+    pub moved: u64,
 }
 
 /// The version below which a session is barred: no version lets it in.
 const FOR_GOOD: u64 = 0;
+/// In place of an id.
+pub const EVERYBODY: &str = "";
 
 impl Barred {
     /// Whether it is about `listener`.
@@ -48,12 +54,14 @@ impl Barred {
         match self {
             Barred::Session(id) => *id == listener.session,
             Barred::Before(user, version) => *user == listener.user && listener.version < *version,
+            Barred::Moved(moved) => listener.moved < *moved,
         }
     }
 
-    /// As two columns: an id, and the version below which it is barred.
+    /// As two columns: an id, empty for everybody, and the version below which it is barred.
     pub fn to_columns(&self) -> (&str, u64) {
         match self {
+            Barred::Moved(moved) => (EVERYBODY, *moved),
             Barred::Session(id) => (id, FOR_GOOD),
             Barred::Before(user, version) => (user, *version),
         }
@@ -61,8 +69,19 @@ impl Barred {
 
     /// Out of the two columns.
     pub fn from_columns(who: String, below: u64) -> Barred {
-        if below == FOR_GOOD { Barred::Session(who) } else { Barred::Before(who, below) }
+        if who == EVERYBODY {
+            Barred::Moved(below)
+        } else if below == FOR_GOOD {
+            Barred::Session(who)
+        } else {
+            Barred::Before(who, below)
+        }
     }
+}
+
+/// The refusal of a listener whose permission is out of date: 503, and to be asked for again.
+pub fn ask_again() -> Error {
+    Error::unavailable("what this account may follow is being changed; try again")
 }
 
 /// Makes the table of a topic where it is not there yet.
@@ -92,7 +111,7 @@ pub fn put(sql: &impl Sql, now: UnixMillis, bars: &[Bar]) -> Result<()> {
 /// Refuses `listener` if there is a bar about it: 401 where its session has ended, 503 where it has to ask again.
 pub fn admit(sql: &impl Sql, listener: &Listener) -> Result<()> {
     let rows = sql.exec(
-        "SELECT who, below FROM bars WHERE who IN (?1, ?2)",
+        "SELECT who, below FROM bars WHERE who IN (?1, ?2, '')",
         &[listener.session.as_str().into(), listener.user.as_str().into()],
     )?;
     for mut row in rows {
@@ -100,7 +119,7 @@ pub fn admit(sql: &impl Sql, listener: &Listener) -> Result<()> {
         if barred.is_about(listener) {
             return Err(match barred {
                 Barred::Session(_) => signed_out(),
-                Barred::Before(..) => Error::unavailable("what this account may follow is being changed; try again"),
+                Barred::Before(..) | Barred::Moved(_) => ask_again(),
             });
         }
     }

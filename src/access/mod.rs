@@ -87,6 +87,8 @@ pub enum Action<'a> {
         /// Whether it is to an account.
         user: bool,
     },
+    /// Have and use FHIR Subscriptions of one's own.
+    Subscribe,
     /// Take, renew, free and look up leases.
     UseLeases,
     /// Post readings of monitors that are no records.
@@ -197,6 +199,7 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
             Action::ReadRecords { .. }
             | Action::FollowPatient
             | Action::Notify { user: false }
+            | Action::Subscribe
             | Action::UseLeases
             | Action::Attend,
         ) => staff(),
@@ -211,7 +214,7 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
             staff()
         }
 
-        (Role::Patient, Action::ReadRecords { shared: true, .. }) => Scope(Reach::Shared),
+        (Role::Patient, Action::Subscribe | Action::ReadRecords { shared: true, .. }) => Scope(Reach::Shared),
         (Role::Patient, Action::ReadRecords { shared: false, .. } | Action::FollowPatient) => {
             Scope(Reach::Own(principal.patient.clone().ok_or_else(refused)?))
         }
@@ -276,6 +279,7 @@ mod tests {
             ANOTHER,
             NOTIFY,
             NOTIFY_USER,
+            Action::Subscribe,
             Action::UseLeases,
             Action::Attend,
             Action::BreakLeases,
@@ -291,6 +295,7 @@ mod tests {
             OWN_WARD,
             MYSELF,
             NOTIFY,
+            Action::Subscribe,
             Action::UseLeases,
             Action::Attend,
         ];
@@ -298,7 +303,7 @@ mod tests {
             (Role::Admin, all.iter().copied().filter(|action| *action != ANOTHER).collect()),
             (Role::Practitioner, staff.clone()),
             (Role::Nurse, staff),
-            (Role::Patient, vec![READ, READ_SHARED, Action::FollowPatient, MYSELF]),
+            (Role::Patient, vec![READ, READ_SHARED, Action::FollowPatient, MYSELF, Action::Subscribe]),
             (Role::Device, vec![CREATE, MYSELF, Action::PostTelemetry]),
             (Role::Display, vec![OWN_WARD, MYSELF]),
         ];

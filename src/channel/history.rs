@@ -136,6 +136,26 @@ pub fn page(sql: &impl Sql, position: Option<&Position>, limit: u64) -> Result<O
     Ok(Some(Page { events, cursor, gap, more }))
 }
 
+/// The events from offset `since` to `until`, both included, at most `limit`; the gap says that the first of them are not
+/// kept any more.
+pub fn range(sql: &impl Sql, since: u64, until: u64, limit: u64) -> Result<Page> {
+    let extent = log::extent(sql)?;
+    let mut events = sql
+        .exec(
+            "SELECT offset, id, kind, at, data FROM events WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset LIMIT ?3",
+            &[since.into(), until.into(), limit.saturating_add(1).into()],
+        )?
+        .into_iter()
+        .map(logged)
+        .collect::<Result<Vec<_>>>()?;
+    let first = events.first().map_or(extent.newest.min(until), |first| first.offset.saturating_sub(1));
+    let more = u64::try_from(events.len()).unwrap_or(u64::MAX) > limit;
+    events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let last = events.last().map_or(extent.newest, |last| last.offset);
+    let gap = (first >= since && since <= extent.lost).then(|| extent.at(first));
+    Ok(Page { cursor: extent.at(last), gap, more, events })
+}
+
 fn logged(mut row: Row) -> Result<Logged> {
     Ok(Logged {
         offset: row.number()?,

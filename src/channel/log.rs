@@ -196,6 +196,8 @@ pub fn deliver(
         state.epoch = new_epoch(entropy);
         state.begun = now;
         state.applied = delivery.first.saturating_sub(1);
+        // Offsets are never less than sequence numbers: where nothing else is published the two are the same for good.
+        state.newest = state.newest.max(state.applied);
         // What has come since the loss stays, and is given after the gap.
         (state.lost, state.lost_seq, state.lost_at) = (state.newest, state.applied, now);
         broken = Some(Cursor::at(&state.epoch, state.newest));

@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod poll;
 pub mod replay;
 pub mod sse;
+pub mod subscription;
 pub mod telemetry;
 pub mod window;
 
@@ -30,6 +31,8 @@ pub enum Topic {
     Ward(String),
     /// `user/{id}`: what is addressed to one account.
     User(String),
+    /// `subscription/{id}`: what one FHIR Subscription is told. Nobody follows it but through that.
+    Subscription(String),
 }
 
 impl Topic {
@@ -44,6 +47,7 @@ impl Topic {
             "patient" => Some(Topic::Patient(id.to_owned())),
             "ward" => Some(Topic::Ward(id.to_owned())),
             "user" => Some(Topic::User(id.to_owned())),
+            "subscription" => Some(Topic::Subscription(id.to_owned())),
             _ => None,
         }
     }
@@ -54,6 +58,7 @@ impl Topic {
             Topic::Patient(id) => vec![format!("/fhir/Patient/{id}"), format!("/fhir/Observation?patient={id}")],
             Topic::Ward(id) => vec![format!("/wards/{id}/board")],
             Topic::User(_) => vec!["/session".to_owned()],
+            Topic::Subscription(id) => vec![format!("/fhir/Subscription/{id}/$events")],
         }
     }
 }
@@ -64,6 +69,7 @@ impl std::fmt::Display for Topic {
             Topic::Patient(id) => write!(f, "patient/{id}"),
             Topic::Ward(id) => write!(f, "ward/{id}"),
             Topic::User(id) => write!(f, "user/{id}"),
+            Topic::Subscription(id) => write!(f, "subscription/{id}"),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::frame::{self, Close, Frame};
 use super::history::{self, Page};
 use super::log::{self, Logged};
 use super::outbox::{Delivery, Event};
+use super::subscription::hook;
 use super::telemetry::{self, Memory, Reading};
 use super::{EventKind, Topic};
 use crate::access::bar::{self, Bar, Barred};
@@ -59,6 +60,17 @@ pub enum TopicRequest {
         /// At most this many events.
         limit: u64,
     },
+    /// Reads history by offset, for those who count events.
+    Range {
+        /// The topic.
+        topic: Topic,
+        /// The first event.
+        since: u64,
+        /// The last event.
+        until: u64,
+        /// At most this many.
+        limit: u64,
+    },
     /// Some who listen must do so no more, or ask again.
     Bar(Vec<Bar>),
 }
@@ -66,7 +78,7 @@ pub enum TopicRequest {
 impl TopicRequest {
     /// Whether repeating it after a lost answer could do something twice.
     pub fn is_change(&self) -> bool {
-        !matches!(self, TopicRequest::Page { .. })
+        !matches!(self, TopicRequest::Page { .. } | TopicRequest::Range { .. })
     }
 }
 
@@ -112,7 +124,7 @@ pub struct Done {
 pub fn parting(barred: &Barred) -> Close {
     match barred {
         Barred::Session(_) => Close::Ended,
-        Barred::Before(..) => Close::AskAgain,
+        Barred::Before(..) | Barred::Moved(_) => Close::AskAgain,
     }
 }
 
@@ -154,6 +166,7 @@ impl Round {
 pub fn prepare(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis) -> Result<()> {
     agenda::prepare(sql)?;
     bar::prepare(sql)?;
+    hook::prepare(sql)?;
     log::prepare(sql, entropy, now)
 }
 
@@ -174,14 +187,22 @@ pub fn handle(
     retention: Retention,
     request: &TopicRequest,
 ) -> Result<Done> {
-    let (mut round, mut put_down) = (None, false);
+    let (mut round, mut first, mut put_down) = (None, false, false);
     let mut barred = Vec::new();
     let reply = match request {
         TopicRequest::Deliver { topic, delivery } => {
+            if let (Topic::Subscription(id), Some(version)) = (topic, delivery.note) {
+                hook::want(sql, now, id, version)?;
+                put_down = true;
+            }
             let done = log::deliver(sql, entropy, now, retention, delivery)?;
             let gap = |oldest| frame::frame(&Frame::Gap(frame::gap(topic, oldest)));
             round = Round::of(done.broken.as_ref().map(gap).transpose()?, &done.epoch, &done.fresh)?;
-            put_down = done.first && !done.fresh.is_empty();
+            if matches!(topic, Topic::Subscription(_)) && !done.fresh.is_empty() && hook::get(sql)?.is_some() {
+                agenda::by(sql, hook::DUE, now)?;
+                put_down = true;
+            }
+            first = done.first && !done.fresh.is_empty();
             TopicReply::Applied { seq: done.applied, epoch: done.epoch }
         }
         TopicRequest::Publish { key, kind, data, .. } => {
@@ -189,7 +210,7 @@ pub fn handle(
             let event = Event { id, kind: kind.as_str().to_owned(), at: now, data: data.clone() };
             let done = log::publish(sql, now, retention, &event, key.is_some())?;
             round = Round::of(None, &done.cursor.epoch, done.fresh.as_slice())?;
-            put_down = done.first;
+            first = done.first;
             TopicReply::Published { cursor: done.cursor, fresh: done.fresh.is_some() }
         }
         TopicRequest::Telemetry { readings, .. } => {
@@ -198,16 +219,19 @@ pub fn handle(
         TopicRequest::Page { after, limit, .. } => {
             history::page(sql, after.as_ref(), *limit)?.map_or(TopicReply::Behind, TopicReply::Page)
         }
+        TopicRequest::Range { since, until, limit, .. } => {
+            TopicReply::Page(history::range(sql, *since, *until, *limit)?)
+        }
         TopicRequest::Bar(bars) => {
             sql.transaction(|| bar::put(sql, now, bars))?;
             barred = bars.iter().map(|bar| bar.who.clone()).collect();
             TopicReply::Barred
         }
     };
-    if put_down {
+    if first {
         agenda::by(sql, EXPIRE, now.plus(retention.brief))?;
     }
-    Ok(Done { reply, round, put_down, barred })
+    Ok(Done { reply, round, put_down: put_down || first, barred })
 }
 
 /// Takes readings of monitors with the memory of an object: without one, what is known is read back from the log each time.
@@ -244,7 +268,7 @@ mod tests {
         let topic = Topic::Patient("p".into());
         let deliver = |seq: u64, now: u64| {
             let event = Event { id: seq.to_string(), kind: "x".into(), at: UnixMillis(now), data: "1".into() };
-            let delivery = Delivery { first: seq, events: vec![event] };
+            let delivery = Delivery { first: seq, events: vec![event], note: None };
             let request = TopicRequest::Deliver { topic: topic.clone(), delivery };
             handle(&sql, &random, UnixMillis(now), retention, &request).unwrap();
         };

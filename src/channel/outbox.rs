@@ -35,6 +35,8 @@ pub struct Delivery {
     pub first: u64,
     /// The events, in order.
     pub events: Vec<Event>,
+    /// Something about the topic itself is to be looked at, as of this version.
+    pub note: Option<u64>,
 }
 
 /// At most this many events go in one delivery.
@@ -49,6 +51,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
          kind TEXT NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (topic, seq)) WITHOUT ROWID",
         "CREATE TABLE IF NOT EXISTS outbox_topics (topic TEXT PRIMARY KEY, newest INTEGER NOT NULL, epoch TEXT) \
          WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS outbox_notes (topic TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
     ] {
         sql.exec(statement, &[])?;
     }
@@ -86,9 +89,19 @@ pub fn announce(sql: &impl Sql, owners: &[Owner], event: &Event) -> Result<()> {
     topics.iter().try_for_each(|topic| add(sql, topic, event))
 }
 
+/// Has `topic` look at something about itself, as of `version`. Call it inside the transaction of what has changed.
+pub fn note(sql: &impl Sql, topic: &Topic, version: u64) -> Result<()> {
+    sql.exec(
+        "INSERT INTO outbox_notes (topic, version) VALUES (?1, ?2) \
+         ON CONFLICT (topic) DO UPDATE SET version = max(version, excluded.version)",
+        &[topic.to_string().into(), version.into()],
+    )?;
+    Ok(())
+}
+
 /// At most `limit` topics that are owed something.
 pub fn owed(sql: &impl Sql, limit: u64) -> Result<Vec<Topic>> {
-    let rows = sql.exec("SELECT DISTINCT topic FROM outbox LIMIT ?1", &[limit.into()])?;
+    let rows = sql.exec("SELECT topic FROM outbox UNION SELECT topic FROM outbox_notes LIMIT ?1", &[limit.into()])?;
     let topics = rows.into_iter().map(|mut row| {
         Topic::parse(&row.text()?).ok_or_else(|| Error::internal("the outbox names a topic that is none"))
     });
@@ -101,6 +114,8 @@ pub fn next(sql: &impl Sql, topic: &Topic) -> Result<Option<Delivery>> {
         "SELECT seq, id, kind, at, data FROM outbox WHERE topic = ?1 ORDER BY seq LIMIT ?2",
         &[topic.to_string().into(), MOST_EVENTS.into()],
     )?;
+    let note = sql.first("SELECT version FROM outbox_notes WHERE topic = ?1", &[topic.to_string().into()])?;
+    let note = note.map(|mut row| row.number()).transpose()?;
     let mut delivery: Option<Delivery> = None;
     let mut bytes = 0_usize;
     for mut row in rows {
@@ -108,12 +123,26 @@ pub fn next(sql: &impl Sql, topic: &Topic) -> Result<Option<Delivery>> {
         let event = Event { id: row.text()?, kind: row.text()?, at: row.instant()?, data: row.text()? };
         bytes = bytes.saturating_add(event.data.len());
         match &mut delivery {
-            None => delivery = Some(Delivery { first: seq, events: vec![event] }),
+            None => delivery = Some(Delivery { first: seq, events: vec![event], note }),
             Some(_) if bytes > MOST_BYTES => break,
             Some(delivery) => delivery.events.push(event),
         }
     }
+    if delivery.is_none() && note.is_some() {
+        let newest = sql.first("SELECT newest FROM outbox_topics WHERE topic = ?1", &[topic.to_string().into()])?;
+        let newest = newest.map(|mut row| row.number()).transpose()?.unwrap_or(0);
+        delivery = Some(Delivery { first: newest.saturating_add(1), events: Vec::new(), note });
+    }
     Ok(delivery)
+}
+
+/// Forgets that `topic` has to look at something, which it has as of `version`.
+pub fn noted(sql: &impl Sql, topic: &Topic, version: u64) -> Result<()> {
+    sql.exec(
+        "DELETE FROM outbox_notes WHERE topic = ?1 AND version <= ?2",
+        &[topic.to_string().into(), version.into()],
+    )?;
+    Ok(())
 }
 
 /// Forgets what `topic` has up to and including `applied`, and keeps in mind the epoch that its log is in.

@@ -29,6 +29,8 @@ pub struct Head {
     pub told: u64,
     /// The epoch of the topic's log, as far as it was heard of.
     pub log: Option<String>,
+    /// How often the wards have changed.
+    pub moved: u64,
 }
 
 impl Head {
@@ -49,7 +51,9 @@ pub fn random(entropy: &impl Entropy) -> String {
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     for statement in [
         "CREATE TABLE IF NOT EXISTS heads (patient TEXT PRIMARY KEY, generation TEXT NOT NULL, salt TEXT NOT NULL, \
-         wards TEXT NOT NULL) WITHOUT ROWID",
+         wards TEXT NOT NULL, moved INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
+        // Whose wards changed in the transaction that is under way.
+        "CREATE TABLE IF NOT EXISTS moves (patient TEXT PRIMARY KEY) WITHOUT ROWID",
         // What concerns all heads: `epoch` and `shared`; the empty text until it is first changed.
         "CREATE TABLE IF NOT EXISTS all_heads (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
         "INSERT INTO all_heads (name, value) VALUES ('epoch', ''), ('shared', '') ON CONFLICT DO NOTHING",
@@ -62,15 +66,23 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
 fn head(mut row: Row) -> Result<Head> {
     let (patient, generation, salt, wards) = (row.text()?, row.text()?, row.text()?, row.text()?);
     let (epoch, shared) = (row.text()?, row.text()?);
-    let (told, log) = (row.maybe_number()?.unwrap_or(0), row.maybe_text()?);
+    let (told, log, moved) = (row.maybe_number()?.unwrap_or(0), row.maybe_text()?, row.number()?);
     let wards = serde_json::from_str(&wards).map_err(|_| Error::internal("a head's wards are not a list"))?;
-    Ok(Head { generation: [epoch, generation].concat(), shared, salt, owner: Owner { patient, wards }, told, log })
+    Ok(Head {
+        generation: [epoch, generation].concat(),
+        shared,
+        salt,
+        owner: Owner { patient, wards },
+        told,
+        log,
+        moved,
+    })
 }
 
 /// The head of `patient`; `None` where there never was such a patient.
 pub fn get(sql: &impl Sql, patient: &str) -> Result<Option<Head>> {
     sql.first(
-        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value, o.newest, o.epoch FROM heads h \
+        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value, o.newest, o.epoch, h.moved FROM heads h \
          JOIN all_heads e ON e.name = 'epoch' JOIN all_heads s ON s.name = 'shared' \
          LEFT JOIN outbox_topics o ON o.topic = 'patient/' || h.patient WHERE h.patient = ?1",
         &[patient.into()],
@@ -111,9 +123,21 @@ pub fn forget(sql: &impl Sql, entropy: &impl Entropy, patient: &str) -> Result<(
     Ok(())
 }
 
-/// Sets the wards of `patient`. Call it inside the transaction of the write that moved them.
+/// Sets the wards of `patient`. Call it inside the transaction of the write that moved them, and [`take_moves`] after it.
 pub fn set_wards(sql: &impl Sql, patient: &str, wards: &[String]) -> Result<()> {
     let wards = serde_json::to_string(wards).map_err(|_| Error::internal("wards could not be written"))?;
-    sql.exec("UPDATE heads SET wards = ?2 WHERE patient = ?1", &[patient.into(), wards.into()])?;
+    let moved = sql.first(
+        "UPDATE heads SET wards = ?2, moved = moved + 1 WHERE patient = ?1 AND wards <> ?2 RETURNING 1",
+        &[patient.into(), wards.into()],
+    )?;
+    if moved.is_some() {
+        sql.exec("INSERT INTO moves (patient) VALUES (?1) ON CONFLICT DO NOTHING", &[patient.into()])?;
+    }
     Ok(())
+}
+
+/// Those whose wards changed in this transaction: who may follow them has to be asked again.
+pub fn take_moves(sql: &impl Sql) -> Result<Vec<String>> {
+    let moved = sql.exec("DELETE FROM moves RETURNING patient", &[])?;
+    moved.into_iter().map(|mut row| row.text()).collect()
 }

@@ -131,9 +131,15 @@ pub fn owes(sql: &impl Sql) -> Result<bool> {
 
 async fn bring(sql: &impl Sql, outside: &impl Outside, topic: &Topic) -> Result<()> {
     while let Some(delivery) = outbox::next(sql, topic)? {
+        let note = delivery.note;
         let request = TopicRequest::Deliver { topic: topic.clone(), delivery };
         match outside.topic(topic, request).await? {
-            TopicReply::Applied { seq, epoch } => outbox::acknowledge(sql, topic, seq, &epoch)?,
+            TopicReply::Applied { seq, epoch } => {
+                outbox::acknowledge(sql, topic, seq, &epoch)?;
+                if let Some(version) = note {
+                    outbox::noted(sql, topic, version)?;
+                }
+            }
             _ => return Err(Error::internal("a topic answered something else than was asked")),
         }
     }

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use super::subscriptions;
 use crate::access::{Owner, Role, Scope};
 use crate::channel::Topic;
-use crate::channel::outbox;
+use crate::channel::outbox::{self, Event};
 use crate::chart::records::{Batch, Change, Committed, Stamp, Write};
 use crate::chart::{self, head};
 use crate::error::Result;
 use crate::fhir::ResourceType;
-use crate::session::roster;
+use crate::session::{registry, roster};
 use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
@@ -47,6 +48,10 @@ impl<S: Sql> Census for Roll<'_, S> {
         })?;
         Ok(concerned.into_iter().map(|account| account.principal.user).collect())
     }
+
+    fn told(&self, owner: &Owner, event: &Event) -> Result<()> {
+        subscriptions::tell(self.0, std::slice::from_ref(owner), event)
+    }
 }
 
 /// Follows a batch that was written, in its transaction.
@@ -59,6 +64,10 @@ pub(super) fn follow(
     committed: &Committed,
 ) -> Result<()> {
     let Committed::All(stamps) = committed else { return Ok(()) };
+    for patient in head::take_moves(sql)? {
+        let moved = head::get(sql, &patient)?.map_or(0, |head| head.moved);
+        registry::all_ask_again(sql, now, &Topic::Patient(patient).to_string(), moved)?;
+    }
     let of_vitals = |change: &Change| change.kind == ResourceType::Observation;
     let written = batch.changes.iter().zip(stamps).filter(|(change, _)| of_vitals(change));
     let writes: Vec<Written<'_>> = written
@@ -79,9 +88,21 @@ pub(super) fn follow(
         plan(sql)?;
     }
     batch.changes.iter().zip(stamps).try_for_each(|(change, stamp)| {
+        tell_subscribers(sql, change, *stamp)?;
         tell_requesters(sql, change, *stamp)?;
         tell_participants(sql, change, *stamp)
     })
+}
+
+/// Whoever has subscribed to records like this one, and reaches it, is told.
+fn tell_subscribers(sql: &impl Sql, change: &Change, stamp: Stamp) -> Result<()> {
+    let Write::Put { patients, .. } = &change.write else { return Ok(()) };
+    let Some(event) = chart::event(change, stamp)? else { return Ok(()) };
+    let owners = patients.iter().map(|patient| {
+        let known = Roll(sql).owner(patient)?;
+        Ok(known.unwrap_or_else(|| Owner { patient: patient.clone(), wards: Vec::new() }))
+    });
+    subscriptions::tell(sql, &owners.collect::<Result<Vec<_>>>()?, &event)
 }
 
 /// What is arranged is told to those whom it is for and with, besides the followers of patient and wards.

@@ -11,6 +11,7 @@ mod following;
 pub mod notices;
 pub mod position;
 pub mod sessions;
+pub mod subscriptions;
 pub mod watch;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::care::CareRequest;
 use self::sessions::{SessionReply, SessionRequest};
+use self::subscriptions::{Stored, SubscriptionRequest};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::{Owner, Scope};
 use crate::channel::cursor::Snapshot;
@@ -126,6 +128,8 @@ pub enum ClinicRequest {
         /// What they say.
         samples: Vec<Sample>,
     },
+    /// What subscribers ask.
+    Subscription(SubscriptionRequest),
     /// Something else, and where in these topics it is read.
     At {
         /// What is asked.
@@ -142,6 +146,7 @@ impl ClinicRequest {
             ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.may_owe(),
+            ClinicRequest::Subscription(SubscriptionRequest::Put { .. }) => true,
             ClinicRequest::Telemetry { samples, .. } => following::is_due(watch, now, samples),
             ClinicRequest::At { request, .. } => request.may_owe(watch, now),
             _ => false,
@@ -161,6 +166,7 @@ impl ClinicRequest {
             | ClinicRequest::Telemetry { .. } => false,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.is_change(),
+            ClinicRequest::Subscription(request) => request.is_change(),
             ClinicRequest::At { request, .. } => request.is_change(),
             _ => true,
         }
@@ -190,6 +196,8 @@ pub enum ClinicReply {
     Owners(Vec<Option<Owner>>),
     /// Of care: JSON.
     Json(String),
+    /// Of subscriptions.
+    Subscriptions(Vec<Stored>),
     /// Something else, and where in the topics it was read.
     At(Box<ClinicReply>, Vec<Snapshot>),
     /// Done, and nothing to say.
@@ -204,6 +212,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     registry::prepare(sql)?;
     limit::prepare(sql)?;
     outbox::prepare(sql)?;
+    subscriptions::prepare(sql)?;
     audit::prepare(sql)?;
     vitals::prepare(sql)
 }
@@ -252,6 +261,9 @@ pub fn handle(
         ClinicRequest::Filled { view, token } => {
             desk.fills.borrow_mut().end(view, *token);
             Ok(ClinicReply::Done)
+        }
+        ClinicRequest::Subscription(request) => {
+            subscriptions::handle(sql, now, request).map(ClinicReply::Subscriptions)
         }
         ClinicRequest::At { request, topics } => {
             let reply = handle(sql, desk, entropy, watch, now, request)?;

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
 use crate::access::audit::{self, Actor, Did, Outcome};
-use crate::access::bar::Listener;
+use crate::access::bar::{Listener, ask_again};
 use crate::access::signed_out;
 use crate::channel::Topic;
+use crate::chart::head;
 use crate::error::{Error, Kind, Result};
 use crate::session::account::Account;
 use crate::session::limit::{self, Places};
@@ -192,7 +193,12 @@ fn confirm(sql: &impl Sql, now: UnixMillis, listener: &Listener) -> Result<Confi
 fn follow(sql: &impl Sql, now: UnixMillis, listener: &Listener, topic: &Topic) -> Result<()> {
     let account = roster::get(sql, &listener.user)?.ok_or_else(signed_out)?;
     if account.version != listener.version {
-        return Err(being_changed());
+        return Err(ask_again());
+    }
+    if let Topic::Patient(patient) = topic
+        && head::get(sql, patient)?.map_or(0, |head| head.moved) != listener.moved
+    {
+        return Err(ask_again());
     }
     let open = registry::follow(sql, now, &listener.session, &topic.to_string())?;
     if open { Ok(()) } else { Err(signed_out()) }

@@ -18,6 +18,7 @@ mod poll;
 mod shard;
 mod sql;
 mod sse;
+mod subscribers;
 mod topic;
 
 use std::cell::OnceCell;
@@ -109,6 +110,10 @@ async fn answer(app: &App<Edge>, request: &EdgeRequest) -> Result<JsValue> {
         Reply::Subscribe(subscription) => match app.platform.subscribe(request, &subscription).await {
             Ok(response) => Ok(web_sys::Response::from(response).into()),
             Err(error) => failed(error),
+        },
+        Reply::Bind => match subscribers::respond(app) {
+            Ok(response) => Ok(web_sys::Response::from(response).into()),
+            Err(error) => failed(platform_fault("a socket could not be accepted", error)),
         },
         Reply::Stream(_, head) | Reply::Poll(_, _, head) if !request.wants_body() => Ok(reply(&head, false)),
         Reply::Stream(subscription, head) => match app.platform.listen(&subscription).await {

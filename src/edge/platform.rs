@@ -71,6 +71,13 @@ impl Edge {
         Edge { keepers: Keepers::new(&env, keeper, settings.as_ref().as_ref().ok()), keeper, env, context: None }
     }
 
+    /// The same for what goes on after the request was answered: each call sees to its own end.
+    pub fn outliving(&self) -> Edge {
+        let settings = super::settings(&self.env);
+        let keeper = Keeper::Timer(call::DEADLINE);
+        Edge { keepers: Keepers::new(&self.env, keeper, settings.as_ref().as_ref().ok()), keeper, ..self.clone() }
+    }
+
     /// The bindings.
     pub fn env(&self) -> &Env {
         &self.env

@@ -85,6 +85,10 @@ async fn transaction<P: Platform, R: Incoming>(
     once: Option<&Once>,
     entries: &[Entry],
 ) -> Result<Vec<Outcome>> {
+    let is_subscription = |entry: &Entry| entry.url.starts_with("Subscription");
+    if let Some(index) = entries.iter().position(is_subscription) {
+        return Err(wrong(index, "a Subscription is sent by itself"));
+    }
     for _ in 0..TRIES {
         let known = lookup(context, caller, entries).await?;
         let plans = plan(|index| once.map_or_else(|| context.platform.uuid(), |once| once.id(index)), entries, &known)?;

@@ -30,8 +30,9 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic
     listen(context, topic).await
 }
 
-/// Refuses a caller that may not follow `topic`: 403, or 404 where it could and there is no such patient.
-async fn may_follow<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller, topic: &Topic) -> Result<()> {
+/// Refuses a caller that may not follow `topic`: 403, or 404 where it could and there is no such patient. Gives how often
+/// the patient, if it is one, had moved by then.
+async fn may_follow<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller, topic: &Topic) -> Result<u64> {
     match topic {
         Topic::Patient(id) => {
             let scope = caller.may(Action::FollowPatient)?;
@@ -40,19 +41,17 @@ async fn may_follow<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller
             if !scope.reaches(head.as_ref().map_or(&unknown, |head| &head.owner)) {
                 return Err(refused());
             }
-            if head.is_none() {
-                return Err(Error::new(Kind::NotFound, "there is no such patient"));
-            }
-            Ok(())
+            head.map(|head| head.moved).ok_or_else(|| Error::new(Kind::NotFound, "there is no such patient"))
         }
-        Topic::Ward(ward) => caller.may(Action::FollowWard { ward }).map(drop),
-        Topic::User(user) => caller.may(Action::FollowUser { user }).map(drop),
+        Topic::Ward(ward) => caller.may(Action::FollowWard { ward }).map(|_| 0),
+        Topic::User(user) => caller.may(Action::FollowUser { user }).map(|_| 0),
+        Topic::Subscription(_) => Err(Error::new(Kind::NotFound, "there is nothing at this path").at("path")),
     }
 }
 
 async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: Topic) -> Result<Reply> {
     let caller = context.caller_quietly().await?;
-    may_follow(context, &caller, &topic).await?;
+    let moved = may_follow(context, &caller, &topic).await?;
     let parameters = input::parameters(context.request, &["after", "limit", "wait"])?;
     let after = input::parameter(&parameters, "after").map(|text| position("after", text)).transpose()?;
     let limit = input::count(&parameters, "limit", PAGE.0, PAGE.1)?;
@@ -68,7 +67,7 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
         if offered.is_some_and(|offered| !offered.split(',').any(|one| one.trim() == SUBPROTOCOL)) {
             return Err(Error::invalid("sec-websocket-protocol", "the subprotocol here is bedside.v1"));
         }
-        let listener = register(context, &caller, &topic).await?;
+        let listener = register(context, &caller, &topic, moved).await?;
         return Ok(Reply::Subscribe(subscription(after, listener)));
     }
     if input::names(context.request, "text/event-stream") {
@@ -76,7 +75,7 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
         let last = context.request.header("last-event-id").filter(|id| !id.is_empty());
         let after = last.map(|id| position("last-event-id", &id)).transpose()?.or(after);
         let head = Response::empty(200).header("content-type", EVENT_STREAM);
-        let listener = register(context, &caller, &topic).await?;
+        let listener = register(context, &caller, &topic, moved).await?;
         return Ok(Reply::Stream(subscription(after, listener), head));
     }
     input::accepts_json(context.request, "application/json")?;
@@ -91,7 +90,7 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
     match wait {
         Some(wait) if page.events.is_empty() && page.gap.is_none() => {
             let after = Some(Position::Cursor(page.cursor));
-            let listener = register(context, &caller, &topic).await?;
+            let listener = register(context, &caller, &topic, moved).await?;
             Ok(Reply::Poll(subscription(after, listener), wait, Response::json_to_come()))
         }
         _ => Ok(Reply::Response(Response::json(200, frame::page(&topic, &page)?))),
@@ -104,8 +103,9 @@ async fn register<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     caller: &Caller,
     topic: &Topic,
+    moved: u64,
 ) -> Result<Listener> {
-    let listener = caller.session.listener();
+    let listener = Listener { moved, ..caller.session.listener() };
     context.platform.follow(listener.clone(), topic.clone()).await?;
     Ok(listener)
 }

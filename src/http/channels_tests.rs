@@ -109,3 +109,45 @@ fn what_is_arranged_is_told_to_those_whom_it_is_for_and_with() {
         (vec!["appointment".into()], vec!["appointment".into()], vec![])
     );
 }
+
+#[test]
+fn a_patient_who_moves_is_followed_on_by_those_alone_who_reach_the_new_ward() {
+    let (app, admin) = ready();
+    patient(&app, &admin, "p");
+    for ward in ["w1", "w2"] {
+        let body =
+            format!(r#"{{"resourceType":"Location","id":"{ward}","physicalType":{{"coding":[{{"code":"wa"}}]}}}}"#);
+        assert_eq!(put(&app, &admin, &format!("/fhir/Location/{ward}"), &body).status, 201);
+    }
+    let stay = |ward: &str| {
+        let body = format!(
+            r#"{{"resourceType":"Encounter","id":"e","status":"in-progress","class":{{"code":"IMP"}},
+                "subject":{{"reference":"Patient/p"}},
+                "location":[{{"location":{{"reference":"Location/{ward}"}}}}]}}"#
+        );
+        assert!(put(&app, &admin, "/fhir/Encounter/e", &body).status < 300);
+    };
+    stay("w1");
+    user(&app, &admin, "ada", r#""role":"nurse","wards":["w1"]"#);
+    user(&app, &admin, "ben", r#""role":"nurse","wards":["w2"]"#);
+    let (ada, ben) = (sign_in(&app, "ada"), sign_in(&app, "ben"));
+    let follow = |token: &str| {
+        let sent = Sent::new("GET", "/channels/patient/p").by(token).header("upgrade", "websocket");
+        match block_on(handle(&app, &sent)) {
+            Reply::Subscribe(subscription) => Ok(subscription),
+            Reply::Response(response) => Err(response.status),
+            other => panic!("{other:?}"),
+        }
+    };
+    let before = follow(&ada).unwrap();
+    assert_eq!(follow(&ben), Err(403));
+    stay("w2");
+    block_on(Courier::default().tell(&app.platform.sql, &app.platform)).unwrap();
+    let after = follow(&ben).unwrap();
+    assert_eq!(follow(&ada), Err(403));
+    let topics = app.platform.topics.borrow();
+    let topic = topics.get(&Topic::Patient("p".into())).unwrap();
+    // Whether connected by then or still on the way there.
+    assert_eq!(crate::access::bar::admit(topic, &before.listener).map_err(|error| error.status()), Err(503));
+    assert_eq!(crate::access::bar::admit(topic, &after.listener), Ok(()));
+}

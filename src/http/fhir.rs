@@ -10,6 +10,7 @@ use super::views::{self, AsResource, bypass, missing, reading};
 use super::{Context, Incoming, Platform, everything, input, search};
 use crate::access::audit::Actor;
 use crate::access::{Action, Scope, refused};
+use crate::channel::subscription::Subject;
 use crate::chart::cache::read::Ask;
 use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
@@ -54,7 +55,8 @@ pub async fn route<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Res
 fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
     let (name, version, base) = (&context.config.clinic_name, env!("CARGO_PKG_VERSION"), context.base());
-    Ok(Response::fhir(200, capability_statement(name, version, &base, context.platform.now())))
+    let topics = Subject::ALL.map(Subject::url);
+    Ok(Response::fhir(200, capability_statement(name, version, &base, context.platform.now(), &topics)))
 }
 
 /// `/fhir/{type}`

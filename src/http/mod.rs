@@ -22,6 +22,7 @@ mod route;
 mod search;
 mod sessions;
 mod sign_in;
+mod subscriptions;
 mod telemetry;
 mod users;
 mod views;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use self::erased::Erased;
 pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
+pub use self::subscriptions::{Bound, redeem};
 use crate::access::bar::Listener;
 use crate::channel::Topic;
 use crate::channel::cursor::Position;
@@ -153,6 +155,15 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::UserPassword(id) => users::password(context, &id).await?,
         Route::UserWards(id) => users::wards(context, &id).await?,
         Route::System => bundles::handle(context).await?,
+        Route::Subscription(path) => subscriptions::handle(context, path).await?,
+        Route::SubscriptionTopic(name) => subscriptions::topics(context, name).await?,
+        Route::SubscriptionSocket => {
+            let upgrade = context.request.header("upgrade");
+            if upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+                return Ok(Reply::Bind);
+            }
+            return Err(Error::invalid("upgrade", "this is the WebSocket of subscriptions"));
+        }
         Route::Book => booking::book(context).await?,
         Route::Metadata
         | Route::Type(_)

@@ -82,6 +82,8 @@ pub enum Reply {
     Subscribe(Subscription),
     /// An event stream of a topic: this head, then whatever comes.
     Stream(Subscription, Response),
+    /// A socket on which subscribers will bind.
+    Bind,
     /// A long poll of a topic: this head, then a page of what comes first, or of nothing after so long.
     Poll(Subscription, Ttl, Response),
 }
@@ -135,6 +137,7 @@ impl Reply {
         match self {
             Reply::Response(response) => Reply::Response(mark(response)),
             Reply::Subscribe(subscription) => Reply::Subscribe(subscription),
+            Reply::Bind => Reply::Bind,
             Reply::Stream(subscription, head) => Reply::Stream(subscription, mark(head)),
             Reply::Poll(subscription, wait, head) => Reply::Poll(subscription, wait, mark(head)),
         }

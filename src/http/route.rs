@@ -45,6 +45,12 @@ pub enum Route {
     Everything(String),
     /// `/fhir/_history`, or `/fhir/{type}/_history`
     Log(Option<ResourceType>),
+    /// Under `/fhir/Subscription`
+    Subscription(SubscriptionPath),
+    /// `/fhir/SubscriptionTopic[/{name}]`
+    SubscriptionTopic(Option<String>),
+    /// `/fhir/websocket`
+    SubscriptionSocket,
     /// `/channels/{topic}`
     Channel(Topic),
     /// `/wards/{id}/board`
@@ -63,6 +69,21 @@ pub enum Route {
     Lease(LeaseName),
     /// `/leases/{name}/break`
     BreakLease(LeaseName),
+}
+
+/// What a path under `/fhir/Subscription` means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriptionPath {
+    /// `/fhir/Subscription`
+    All,
+    /// `/fhir/Subscription/{id}`
+    One(String),
+    /// `/fhir/Subscription/[{id}/]$status`
+    Status(Option<String>),
+    /// `/fhir/Subscription/{id}/$events`
+    Events(String),
+    /// `/fhir/Subscription/[{id}/]$get-ws-binding-token`
+    BindingToken(Option<String>),
 }
 
 /// Which errors a route answers with.
@@ -98,7 +119,9 @@ impl Route {
             | Route::Log(_)
             | Route::Alerts
             | Route::Board(_) => &["GET"],
-            Route::Instance(..) => &["GET", "PUT", "DELETE"],
+            Route::Instance(..) | Route::Subscription(SubscriptionPath::One(_)) => &["GET", "PUT", "DELETE"],
+            Route::Subscription(_) => &["GET", "POST"],
+            Route::SubscriptionTopic(_) | Route::SubscriptionSocket => &["GET"],
         }
     }
 
@@ -114,7 +137,10 @@ impl Route {
             | Route::History(..)
             | Route::Version(..)
             | Route::Everything(_)
-            | Route::Log(_) => Area::Fhir,
+            | Route::Log(_)
+            | Route::Subscription(_)
+            | Route::SubscriptionTopic(_)
+            | Route::SubscriptionSocket => Area::Fhir,
             _ => Area::Other,
         }
     }
@@ -152,6 +178,23 @@ pub fn find(path: &str) -> Result<Route> {
         ["fhir", "Appointment", "$book"] => Ok(Route::Book),
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", "_history"] => Ok(Route::Log(None)),
+        ["fhir", "websocket"] => Ok(Route::SubscriptionSocket),
+        ["fhir", "SubscriptionTopic"] => Ok(Route::SubscriptionTopic(None)),
+        ["fhir", "SubscriptionTopic", one] => Ok(Route::SubscriptionTopic(Some(id(one)?))),
+        ["fhir", "Subscription", rest @ ..] => {
+            let rest: Vec<String> = rest.iter().map(|part| part.replacen("%24", "$", 1)).collect();
+            let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+            Ok(Route::Subscription(match rest.as_slice() {
+                [] => SubscriptionPath::All,
+                ["$status"] => SubscriptionPath::Status(None),
+                ["$get-ws-binding-token"] => SubscriptionPath::BindingToken(None),
+                [one] => SubscriptionPath::One(id(one)?),
+                [one, "$status"] => SubscriptionPath::Status(Some(id(one)?)),
+                [one, "$events"] => SubscriptionPath::Events(id(one)?),
+                [one, "$get-ws-binding-token"] => SubscriptionPath::BindingToken(Some(id(one)?)),
+                _ => return Err(nothing()),
+            }))
+        }
         ["fhir", of] => Ok(Route::Type(kind(of)?)),
         ["fhir", of, "_search"] => Ok(Route::Search(kind(of)?)),
         ["fhir", of, "_history"] => Ok(Route::Log(Some(kind(of)?))),

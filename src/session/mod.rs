@@ -307,7 +307,12 @@ impl Session {
 
     /// Its holder as a listener to topics.
     pub fn listener(&self) -> Listener {
-        Listener { user: self.principal.user.clone(), version: self.version_of_account, session: self.id.clone() }
+        Listener {
+            user: self.principal.user.clone(),
+            version: self.version_of_account,
+            session: self.id.clone(),
+            moved: 0,
+        }
     }
 
     /// It, ended: for [`revoke`].

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use crate::access::bar::{Bar, Barred};
+use crate::access::bar::{Bar, Barred, EVERYBODY};
 use crate::error::{Error, Result};
 use crate::store::agenda;
 use crate::store::sql::{Row, Sql};
@@ -216,6 +216,18 @@ pub fn ask_again(sql: &impl Sql, now: UnixMillis, account: &Account) -> Result<(
         &[account.principal.user.as_str().into(), account.version.into()],
     )?;
     agenda::by(sql, TELL, now.plus(TELL_AGAIN))
+}
+
+/// Notes that who may listen to `topic` has changed at `now`, for the `moved`th time: every session that listens to it must
+/// ask again. Call it inside the transaction of the change.
+pub fn all_ask_again(sql: &impl Sql, now: UnixMillis, topic: &str, moved: u64) -> Result<()> {
+    let noted = sql.first(
+        "INSERT INTO bars_due (topic, who, below, until) SELECT ?1, ?2, ?3, max(sessions.ends) FROM sessions \
+         JOIN followed ON followed.session = sessions.id WHERE followed.topic = ?1 HAVING count(*) > 0 \
+         ON CONFLICT (topic, who) DO UPDATE SET below = excluded.below, until = excluded.until RETURNING 1",
+        &[topic.into(), EVERYBODY.into(), moved.into()],
+    )?;
+    if noted.is_some() { agenda::by(sql, TELL, now.plus(TELL_AGAIN)) } else { Ok(()) }
 }
 
 /// At most `limit` ended sessions whose end the store of sessions has not acknowledged.

@@ -99,7 +99,9 @@ fn tell(sql: &impl Sql, census: &impl Census, now: UnixMillis, alert: &Alert, ne
         let practitioners = census.practitioners(&wards)?.into_iter().map(Topic::User);
         practitioners.into_iter().try_for_each(|topic| outbox::add(sql, &topic, &event))?;
     }
-    outbox::announce(sql, &[Owner { patient: alert.patient.clone(), wards }], &event)
+    let owner = Owner { patient: alert.patient.clone(), wards };
+    census.told(&owner, &event)?;
+    outbox::announce(sql, &[owner], &event)
 }
 
 /// Pushes again, and escalates, what is due at `now`.

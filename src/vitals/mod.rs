@@ -17,6 +17,8 @@ pub mod watch;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Owner;
+use crate::channel::outbox::Event;
 use crate::error::Result;
 use crate::store::sql::Sql;
 use crate::time::{Ttl, UnixMillis};
@@ -217,6 +219,8 @@ pub trait Census {
     fn wards(&self, patient: &str) -> Result<Vec<String>>;
     /// The accounts of the practitioners to whom an alert of a patient in these wards is escalated.
     fn practitioners(&self, wards: &[String]) -> Result<Vec<String>>;
+    /// An event about a patient in these wards was committed: whoever has subscribed to such is told.
+    fn told(&self, owner: &Owner, event: &Event) -> Result<()>;
 }
 
 /// Makes the tables where they are not there yet.

@@ -40,6 +40,9 @@ enum Mutant {
 struct Ward;
 
 impl Census for Ward {
+    fn told(&self, _owner: &crate::access::Owner, _event: &crate::channel::outbox::Event) -> crate::error::Result<()> {
+        Ok(())
+    }
     fn wards(&self, _patient: &str) -> Result<Vec<String>> {
         Ok(vec!["w".into()])
     }
@@ -242,7 +245,7 @@ impl Model {
                     match &topic {
                         crate::channel::Topic::Patient(_) => self.told.push((change, data["alert"].clone())),
                         crate::channel::Topic::User(_) => escalated.push(event.id.clone()),
-                        crate::channel::Topic::Ward(_) => {}
+                        crate::channel::Topic::Ward(_) | crate::channel::Topic::Subscription(_) => {}
                     }
                 }
                 outbox::acknowledge(&self.sql, &topic, delivery.first + delivery.events.len() as u64 - 1, "e").unwrap();

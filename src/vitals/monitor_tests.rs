@@ -14,6 +14,9 @@ const RULES: Rules = Rules { repeat: Ttl::from_secs(60), escalate: Ttl::from_sec
 struct Bed(Cell<bool>);
 
 impl Census for Bed {
+    fn told(&self, _owner: &crate::access::Owner, _event: &crate::channel::outbox::Event) -> crate::error::Result<()> {
+        Ok(())
+    }
     fn wards(&self, _patient: &str) -> Result<Vec<String>> {
         Ok(if self.0.get() { vec!["w".into()] } else { Vec::new() })
     }

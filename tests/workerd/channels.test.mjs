@@ -131,3 +131,36 @@ test("a listener that acknowledges nothing is sent away with its cursor when its
   assert.deepEqual(offsets(good.events), all);
   assert.ok(good.frames.every((frame) => ["hello", "events"].includes(frame.type)));
 });
+
+test("when a patient moves to another ward, who may follow is asked again: an open socket ends at once", async (t) => {
+  const { admin } = await ready(t);
+  for (const ward of ["w1", "w2"]) {
+    const location = { resourceType: "Location", id: ward, physicalType: { coding: [{ code: "wa" }] } };
+    assert.equal((await admin.put(`/fhir/Location/${ward}`, location)).status, 201);
+  }
+  const stay = async (ward) => {
+    const location = [{ location: { reference: `Location/${ward}` } }];
+    const subject = { reference: "Patient/p" };
+    const encounter = { resourceType: "Encounter", id: "e", status: "in-progress", class: { code: "IMP" }, subject, location };
+    assert.ok((await admin.put("/fhir/Encounter/e", encounter)).status < 300);
+  };
+  await stay("w1");
+  const ada = await account(admin, "ada", "nurse", { wards: ["w1"] });
+  const both = await account(admin, "cleo", "nurse", { wards: ["w1", "w2"] });
+  const [losing, keeping] = [ada, both].map((nurse) => follow(t, admin.url, nurse.token, "patient/p"));
+  for (const one of [losing, keeping]) await one.until((self) => self.frames.length > 0, "hello");
+  const since = performance.now();
+  await stay("w2");
+  const bye = ({ frames }) => frames.find((frame) => frame.type === "bye");
+  for (const one of [losing, keeping]) {
+    await one.until(bye, "the end");
+    assert.deepEqual(bye(one), { type: "bye", code: 4001, resume: true });
+  }
+  t.diagnostic(`sent away ${Math.round(performance.now() - since)} ms after the move was begun`);
+  assert.equal((await ada.get("/channels/patient/p")).status, 403);
+  const back = follow(t, admin.url, both.token, "patient/p", keeping.cursor);
+  await back.until((self) => self.frames.length > 0, "hello");
+  await admin.post("/channels/patient/p", { kind: "notice", data: 1 });
+  await back.until((self) => self.events.length === 1, "an event");
+  assert.equal(losing.events.length, 0);
+});

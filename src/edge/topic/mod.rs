@@ -6,6 +6,7 @@
 
 mod bell;
 mod gather;
+mod hook;
 mod readers;
 mod sockets;
 
@@ -34,6 +35,7 @@ use crate::access::bar;
 use crate::channel::frame::{self, SUBPROTOCOL};
 use crate::channel::object::Done;
 use crate::channel::replay::{Met, replay};
+use crate::channel::subscription::hook::DUE;
 use crate::channel::telemetry::Reading;
 use crate::channel::{TopicReply, TopicRequest, log, object};
 use crate::config::Retention;
@@ -129,7 +131,10 @@ impl Inner {
         let due = self.alarm.rang(&self.sql, self.edge.now(), RETRY)?;
         self.alarm.keep(&self.state, &self.sql).await?;
         for what in due {
-            object::wake(&self.sql, self.edge.now(), self.retention()?, &what)?;
+            match what.as_str() {
+                DUE => hook::run(self).await?,
+                what => object::wake(&self.sql, self.edge.now(), self.retention()?, what)?,
+            }
         }
         self.alarm.keep(&self.state, &self.sql).await
     }

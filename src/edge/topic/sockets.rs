@@ -20,9 +20,12 @@ pub struct Attached {
 /// The sockets that `barred` is about. One to which another version of the program attached something else is not known to
 /// be let in.
 pub fn barred(state: &State, barred: &Barred) -> Vec<WebSocket> {
-    let (Barred::Session(tag) | Barred::Before(tag, _)) = barred;
+    let concerned = match barred {
+        Barred::Session(tag) | Barred::Before(tag, _) => state.get_websockets_with_tag(tag),
+        Barred::Moved(_) => state.get_websockets(),
+    };
     let stays = |socket: &WebSocket| attached(socket).is_some_and(|attached| !barred.is_about(&attached.listener));
-    state.get_websockets_with_tag(tag).into_iter().filter(|socket| !stays(socket)).collect()
+    concerned.into_iter().filter(|socket| !stays(socket)).collect()
 }
 
 /// Takes `socket`, found again by session and account. The text `ping` is answered by `pong` while the object sleeps.

@@ -91,7 +91,7 @@ impl Wire {
     fn post(
         &self,
         url: String,
-        headers: Vec<(&'static str, String)>,
+        headers: Vec<(std::borrow::Cow<'static, str>, String)>,
         body: Vec<u8>,
         within: Duration,
         wanted: &'static [&'static str],
@@ -100,7 +100,7 @@ impl Wire {
         on_thread(move || {
             let mut request = agent.post(url).config().timeout_global(Some(within)).build();
             for (name, value) in headers {
-                request = request.header(name, value);
+                request = request.header(&*name, value);
             }
             let mut reply = request.send(&body[..]).map_err(|error| match error {
                 ureq::Error::Timeout(_) => Lost::Late,
@@ -175,7 +175,7 @@ impl Store for Object {
 
 /// One raw command.
 fn command(wire: &Wire, front: &Front, command: &Value) -> Value {
-    let headers = vec![("authorization", format!("Bearer {}", front.token))];
+    let headers = vec![("authorization".into(), format!("Bearer {}", front.token))];
     let reply = wait(wire.post(format!("{}/", front.url), headers, command.to_string().into(), LONG, &[])).unwrap();
     serde_json::from_slice::<Value>(&reply.body).unwrap()["result"].take()
 }

@@ -224,6 +224,7 @@ impl<H: Http> Inner<H> {
         ];
         let sync_token = self.link.sync_token.borrow().clone();
         headers.extend(sync_token.map(|token| (SYNC_TOKEN, token)));
+        let headers = headers.into_iter().map(|(name, value)| (name.into(), value)).collect();
         let url = format!("{}{}", self.access.url, form.path());
         let request = Request { method: "POST", url, headers, body, wanted: &[SYNC_TOKEN, "retry-after"] };
         match self.http.send(&request, within).await {

@@ -27,7 +27,7 @@ const VALUE: &[u8] = b"the secret value";
 type Turn = (u64, std::result::Result<Response, Lost>);
 
 /// A request's URL, body and headers.
-type Seen = (String, Value, Vec<(&'static str, String)>);
+type Seen = (String, Value, Vec<(std::borrow::Cow<'static, str>, String)>);
 /// The kind of the error that it ends as, and how often it was sent.
 type Ends = (Kind, usize);
 
