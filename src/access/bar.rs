@@ -26,7 +26,7 @@ pub enum Barred {
     Session(String),
     /// An account as it was before this version: what it may follow has to be asked again.
     Before(String, u64),
-    /// Everybody who was let in before the patient, whose topic it is, had moved so often: it has to be asked again.
+    /// Everybody who was let in before what the topic is about had changed so often: it has to be asked again.
     Moved(u64),
 }
 
@@ -39,7 +39,8 @@ pub struct Listener {
     pub version: u64,
     /// The session's public id.
     pub session: String,
-    /// How often the patient, whose topic it is, had moved when it was allowed; 0 for other topics.
+    /// How often what its topic is about had changed when it was allowed: a patient had moved, a subscription had been written.
+    /// 0 for other topics.
     pub moved: u64,
 }
 

@@ -145,6 +145,14 @@ pub fn noted(sql: &impl Sql, topic: &Topic, version: u64) -> Result<()> {
     Ok(())
 }
 
+/// Forgets everything of `topic`, which nothing is added to any more.
+pub fn forget(sql: &impl Sql, topic: &Topic) -> Result<()> {
+    for table in ["outbox", "outbox_notes", "outbox_topics"] {
+        sql.exec(&format!("DELETE FROM {table} WHERE topic = ?1"), &[topic.to_string().into()])?;
+    }
+    Ok(())
+}
+
 /// Forgets what `topic` has up to and including `applied`, and keeps in mind the epoch that its log is in.
 pub fn acknowledge(sql: &impl Sql, topic: &Topic, applied: u64, epoch: &str) -> Result<()> {
     let topic = topic.to_string();

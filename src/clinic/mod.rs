@@ -15,6 +15,7 @@ pub mod subscriptions;
 pub mod watch;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
@@ -130,6 +131,13 @@ pub enum ClinicRequest {
     },
     /// What subscribers ask.
     Subscription(SubscriptionRequest),
+    /// Which of these patients a subscriber reaches now.
+    Reached {
+        /// The subscription's id.
+        subscription: String,
+        /// The ids of Patients.
+        patients: BTreeSet<String>,
+    },
     /// Something else, and where in these topics it is read.
     At {
         /// What is asked.
@@ -146,7 +154,7 @@ impl ClinicRequest {
             ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.may_owe(),
-            ClinicRequest::Subscription(SubscriptionRequest::Put { .. }) => true,
+            ClinicRequest::Subscription(request) => request.may_owe(),
             ClinicRequest::Telemetry { samples, .. } => following::is_due(watch, now, samples),
             ClinicRequest::At { request, .. } => request.may_owe(watch, now),
             _ => false,
@@ -162,6 +170,7 @@ impl ClinicRequest {
             | ClinicRequest::Filled { .. }
             | ClinicRequest::Account { .. }
             | ClinicRequest::Accounts { .. }
+            | ClinicRequest::Reached { .. }
             // It is known by its time: said again it changes nothing.
             | ClinicRequest::Telemetry { .. } => false,
             ClinicRequest::Care { request, .. } => request.is_change(),
@@ -198,6 +207,8 @@ pub enum ClinicReply {
     Json(String),
     /// Of subscriptions.
     Subscriptions(Vec<Stored>),
+    /// The patients who are reached.
+    Reached(BTreeSet<String>),
     /// Something else, and where in the topics it was read.
     At(Box<ClinicReply>, Vec<Snapshot>),
     /// Done, and nothing to say.
@@ -264,6 +275,9 @@ pub fn handle(
         }
         ClinicRequest::Subscription(request) => {
             subscriptions::handle(sql, now, request).map(ClinicReply::Subscriptions)
+        }
+        ClinicRequest::Reached { subscription, patients } => {
+            subscriptions::reached(sql, subscription, patients).map(ClinicReply::Reached)
         }
         ClinicRequest::At { request, topics } => {
             let reply = handle(sql, desk, entropy, watch, now, request)?;

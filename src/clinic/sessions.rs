@@ -5,7 +5,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
+use super::{Clinic, ClinicReply, ClinicRequest, mismatch, subscriptions};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::bar::{Listener, ask_again};
 use crate::access::signed_out;
@@ -193,11 +193,14 @@ fn confirm(sql: &impl Sql, now: UnixMillis, listener: &Listener) -> Result<Confi
 fn follow(sql: &impl Sql, now: UnixMillis, listener: &Listener, topic: &Topic) -> Result<()> {
     let account = roster::get(sql, &listener.user)?.ok_or_else(signed_out)?;
     if account.version != listener.version {
-        return Err(ask_again());
+        return Err(being_changed());
     }
-    if let Topic::Patient(patient) = topic
-        && head::get(sql, patient)?.map_or(0, |head| head.moved) != listener.moved
-    {
+    let moved = match topic {
+        Topic::Patient(patient) => head::get(sql, patient)?.map_or(0, |head| head.moved),
+        Topic::Subscription(id) => subscriptions::version(sql, id)?,
+        Topic::Ward(_) | Topic::User(_) => listener.moved,
+    };
+    if moved != listener.moved {
         return Err(ask_again());
     }
     let open = registry::follow(sql, now, &listener.session, &topic.to_string())?;

@@ -2,21 +2,26 @@
 //!
 //! Invariant: an event is added to the topic of each subscription that it is of in the transaction of what caused it, held
 //! against what the subscriber's account reaches at that instant. So events are numbered in the order of commits and none is
-//! told to somebody who could not have read what it is about.
+//! told to somebody who could not have read what it is about. Whoever is bound is asked again when the subscription changes.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::following::Roll;
 use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
 use crate::access::audit::{self, Actor, Did, Outcome};
-use crate::access::{Action, Owner, decide};
+use crate::access::{Action, Owner, Role, Scope, decide, refused};
 use crate::channel::Topic;
+use crate::channel::history::Page;
 use crate::channel::outbox::{self, Event};
-use crate::channel::subscription::{Channel, Settings, Status, Subject};
+use crate::channel::subscription::notification::Told;
+use crate::channel::subscription::{self, Channel, Settings, Status, Subject};
 use crate::error::{Error, Kind, Result};
-use crate::session::roster;
+use crate::session::account::Account;
+use crate::session::{registry, roster};
 use crate::store::sql::{Row, Sql};
 use crate::time::UnixMillis;
 
@@ -48,6 +53,13 @@ pub struct Stored {
     pub events: u64,
 }
 
+impl Stored {
+    /// Where it stands at `now`: `off` from its end on.
+    pub fn status_at(&self, now: UnixMillis) -> Status {
+        if self.settings.end.is_some_and(|end| end <= now) { Status::Off } else { self.status }
+    }
+}
+
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SubscriptionRequest {
@@ -71,10 +83,10 @@ pub enum SubscriptionRequest {
         /// Whose it may be; `None` for anybody's.
         of: Option<String>,
     },
-    /// Reads all, by id.
+    /// Reads all of one account, by id.
     List {
-        /// Whose they may be; `None` for anybody's.
-        of: Option<String>,
+        /// The account's id.
+        user: String,
     },
     /// Takes one away.
     Delete {
@@ -82,6 +94,8 @@ pub enum SubscriptionRequest {
         id: String,
         /// Whose it may be; `None` for anybody's.
         of: Option<String>,
+        /// Only this version.
+        expected: Option<u64>,
         /// Who.
         actor: Actor,
     },
@@ -102,6 +116,11 @@ impl SubscriptionRequest {
     /// Whether it changes something.
     pub fn is_change(&self) -> bool {
         !matches!(self, SubscriptionRequest::Get { .. } | SubscriptionRequest::List { .. })
+    }
+
+    /// Whether it can leave something for [`super::courier`] to bring.
+    pub fn may_owe(&self) -> bool {
+        matches!(self, SubscriptionRequest::Put { .. } | SubscriptionRequest::Delete { .. })
     }
 }
 
@@ -151,18 +170,15 @@ fn get(sql: &impl Sql, id: &str, of: Option<&str>) -> Result<Stored> {
 pub(super) fn handle(sql: &impl Sql, now: UnixMillis, request: &SubscriptionRequest) -> Result<Vec<Stored>> {
     match request {
         SubscriptionRequest::Get { id, of } => Ok(vec![get(sql, id, of.as_deref())?]),
-        SubscriptionRequest::List { of } => sql
-            .exec(&format!("SELECT {COLUMNS} WHERE ?1 IS NULL OR s.user = ?1 ORDER BY s.id"), &[of.as_deref().into()])?
+        SubscriptionRequest::List { user } => sql
+            .exec(&format!("SELECT {COLUMNS} WHERE s.user = ?1 ORDER BY s.id"), &[user.as_str().into()])?
             .into_iter()
             .map(stored)
             .collect(),
         SubscriptionRequest::Put { stored, create, expected, actor, of } => sql.transaction(|| {
             let before = if *create { None } else { Some(get(sql, &stored.id, of.as_deref())?) };
             let version = before.as_ref().map_or(0, |before| before.version);
-            if expected.is_some_and(|expected| expected != version) {
-                let changed = Error::new(Kind::PreconditionFailed, "the resource is in another version: read it again");
-                return Err(changed.at("if-match"));
-            }
+            meets(version, *expected)?;
             let user = before.map_or_else(|| stored.user.clone(), |before| before.user);
             if *create {
                 let number =
@@ -176,17 +192,24 @@ pub(super) fn handle(sql: &impl Sql, now: UnixMillis, request: &SubscriptionRequ
             }
             let next = Stored { user, version: version.saturating_add(1), updated: now, ..(**stored).clone() };
             keep(sql, &next)?;
+            let topic = Topic::Subscription(next.id.clone());
+            registry::all_ask_again(sql, now, &topic.to_string(), next.version)?;
             if matches!(next.settings.channel, Channel::RestHook { .. }) {
-                outbox::note(sql, &Topic::Subscription(next.id.clone()), next.version)?;
+                outbox::note(sql, &topic, next.version)?;
             }
             let did = if *create { Did::Create } else { Did::Update };
             let entity = format!("Subscription/{}/_history/{}", next.id, next.version);
             audit::record(sql, now, &audit::Event { actor, did, entity: &entity, outcome: Outcome::Success })?;
             Ok(vec![get(sql, &next.id, None)?])
         }),
-        SubscriptionRequest::Delete { id, of, actor } => sql.transaction(|| {
+        SubscriptionRequest::Delete { id, of, expected, actor } => sql.transaction(|| {
             let before = get(sql, id, of.as_deref())?;
+            meets(before.version, *expected)?;
             sql.exec("DELETE FROM subscriptions WHERE id = ?1", &[id.as_str().into()])?;
+            // An id is never given again, so that nothing has to be known of its numbers.
+            let topic = Topic::Subscription(id.clone());
+            outbox::forget(sql, &topic)?;
+            registry::all_ask_again(sql, now, &topic.to_string(), before.version.saturating_add(1))?;
             let entity = format!("Subscription/{id}");
             audit::record(
                 sql,
@@ -204,6 +227,42 @@ pub(super) fn handle(sql: &impl Sql, now: UnixMillis, request: &SubscriptionRequ
             Ok(vec![get(sql, id, None)?])
         }
     }
+}
+
+fn meets(version: u64, expected: Option<u64>) -> Result<()> {
+    if expected.is_none_or(|expected| expected == version) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::PreconditionFailed, "the resource is in another version: read it again").at("if-match"))
+}
+
+/// The version of a subscription; 404 where there is none.
+pub(super) fn version(sql: &impl Sql, id: &str) -> Result<u64> {
+    let found = sql.first("SELECT version FROM subscriptions WHERE id = ?1", &[id.into()])?;
+    found.ok_or_else(missing)?.number()
+}
+
+/// What `account` reaches of a subscription's events: nothing where it may have none like it any more.
+fn reach(account: &Account, settings: &Settings) -> Result<Scope> {
+    let hooks = matches!(settings.channel, Channel::RestHook { .. });
+    if account.disabled || (hooks && account.principal.role == Role::Patient) {
+        return Err(refused());
+    }
+    decide(&account.principal, Action::Subscribe)?;
+    decide(&account.principal, Action::ReadRecords { kind: settings.subject.resource(), shared: false })
+}
+
+/// Those of `patients` whom the account of a subscription reaches now; 403 where it may not have it any more.
+pub(super) fn reached(sql: &impl Sql, id: &str, patients: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let stored = get(sql, id, None)?;
+    let scope = reach(&roster::get(sql, &stored.user)?.ok_or_else(refused)?, &stored.settings)?;
+    let mut reached = BTreeSet::new();
+    for patient in patients {
+        if Roll(sql).owner(patient)?.is_some_and(|owner| scope.reaches(&owner)) {
+            reached.insert(patient.clone());
+        }
+    }
+    Ok(reached)
 }
 
 fn keep(sql: &impl Sql, stored: &Stored) -> Result<()> {
@@ -243,12 +302,8 @@ pub(super) fn tell(sql: &impl Sql, owners: &[Owner], event: &Event) -> Result<()
             if settings.end.is_some_and(|end| end <= event.at) {
                 continue;
             }
-            let reads = Action::ReadRecords { kind: subject.resource(), shared: false };
-            let reached = roster::get(sql, &user)?
-                .filter(|account| !account.disabled)
-                .and_then(|account| decide(&account.principal, reads).ok())
-                .is_some_and(|scope| !owners.is_empty() && scope.may_read(owners));
-            if !reached {
+            let scope = roster::get(sql, &user)?.and_then(|account| reach(&account, &settings).ok());
+            if !scope.is_some_and(|scope| !owners.is_empty() && scope.may_read(owners)) {
                 continue;
             }
             if data.is_none() {
@@ -279,6 +334,27 @@ pub trait Subscriptions: Clinic {
     fn subscription(&self, request: SubscriptionRequest) -> impl Future<Output = Result<Stored>> {
         let asked = self.subscriptions(request);
         async { asked.await?.into_iter().next().ok_or_else(missing) }
+    }
+
+    /// What the subscriber may be told of the events of `page` at this instant, which can be long after they were committed;
+    /// 403 where the account may not have the subscription any more.
+    fn told<'a>(&self, id: &str, page: &'a Page) -> impl Future<Output = Result<Vec<Told<'a>>>> {
+        let read = |data: &str| -> BTreeSet<String> {
+            let data: Value = serde_json::from_str(data).unwrap_or_default();
+            subscription::patients(&data).map(str::to_owned).collect()
+        };
+        let about: Vec<BTreeSet<String>> = page.events.iter().map(|logged| read(&logged.event.data)).collect();
+        let patients = about.iter().flatten().cloned().collect();
+        let asked = self.ask(ClinicRequest::Reached { subscription: id.to_owned(), patients });
+        async move {
+            let ClinicReply::Reached(reached) = asked.await? else { return Err(mismatch()) };
+            let told = page.events.iter().zip(&about).map(|(logged, about)| Told {
+                number: logged.offset,
+                at: logged.event.at,
+                data: (!about.is_disjoint(&reached)).then_some(logged.event.data.as_str()),
+            });
+            Ok(told.collect())
+        }
     }
 }
 

@@ -30,7 +30,8 @@ impl Hooks {
             Some((scheme, parent)) => {
                 let host = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
                 let below = host.and_then(|host| host.strip_suffix(parent)).and_then(|rest| rest.strip_suffix('.'));
-                below.is_some_and(|label| !label.is_empty())
+                let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+                below.is_some_and(|labels| !labels.is_empty() && labels.bytes().all(named))
             }
         })
     }
@@ -102,6 +103,8 @@ mod tests {
             "https://clinic.example/",
             "https://.clinic.example/",
             "https://evilclinic.example/",
+            "https://evil.example%2f.clinic.example/",
+            "https://evil.example:1.clinic.example/",
             "http://10.0.0.7/",
             "http://127.0.0.1/",
             "file:///etc/passwd",

@@ -5,7 +5,7 @@
 //! object has no more to say, or so much was told that the client may not have read it, the client's socket ends and it
 //! binds anew, with the numbers that it has.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -37,8 +37,14 @@ use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 const MOST: usize = 64;
 /// The most bytes that one socket is told: the platform gives no sign of a slow reader.
 const MOST_TOLD: usize = 16 << 20;
-/// Nothing is bound within this: the socket ends.
+/// Nothing is bound within this, whatever else is said: the socket ends.
 const PATIENCE: Ttl = Ttl::from_secs(60);
+/// So many tokens that bind nothing end the socket.
+const MOST_REFUSED: u32 = 8;
+/// The most bytes that wait to be told or to be answered.
+const MOST_WAITING: usize = 4 << 20;
+/// RFC 6455, section 7.4.1: a policy is violated.
+const POLICY: u16 = 1_008;
 
 /// What came over one of the sockets: 0 is the client's, the others those of the subscriptions. `None` is its end.
 type Input = (usize, Option<String>);
@@ -46,20 +52,38 @@ type Input = (usize, Option<String>);
 #[derive(Default)]
 struct Inbox {
     inputs: RefCell<VecDeque<Input>>,
+    waiting: Cell<usize>,
     reader: RefCell<Option<Waker>>,
 }
 
+fn weight((_, text): &Input) -> usize {
+    // What is empty waits as well.
+    text.as_ref().map_or(0, String::len).saturating_add(64)
+}
+
 impl Inbox {
+    /// From the first input on for which there is no room, nothing is taken: the socket is about to end.
     fn push(&self, input: Input) {
+        if self.is_full() {
+            return;
+        }
+        self.waiting.set(self.waiting.get().saturating_add(weight(&input)));
         self.inputs.borrow_mut().push_back(input);
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.waiting.get() > MOST_WAITING
+    }
+
     async fn next(&self, longest: Ttl) -> Option<Input> {
         let input = poll_fn(|context| match self.inputs.borrow_mut().pop_front() {
-            Some(input) => Poll::Ready(input),
+            Some(input) => {
+                self.waiting.set(self.waiting.get().saturating_sub(weight(&input)));
+                Poll::Ready(input)
+            }
             None => {
                 self.reader.replace(Some(context.waker().clone()));
                 Poll::Pending
@@ -128,6 +152,7 @@ struct Subscriber {
     bound: Vec<Listening>,
     last: usize,
     told: usize,
+    refused: u32,
 }
 
 /// The socket on which a client binds.
@@ -143,6 +168,7 @@ pub fn respond(app: &App<Edge>) -> worker::Result<Response> {
         bound: Vec::new(),
         last: 0,
         told: 0,
+        refused: 0,
     };
     spawn_local(subscriber.serve());
     Response::from_websocket(pair.client)
@@ -162,10 +188,21 @@ impl Subscriber {
 
     /// Until it ends; gives the code with which it does.
     async fn run(&mut self) -> Result<u16> {
+        let patience = self.edge.now().plus(PATIENCE);
         loop {
             let now = self.edge.now();
-            let due = self.bound.iter().filter_map(|one| one.heartbeat).min();
-            let wait = due.map_or(PATIENCE, |due| now.until(due));
+            if self.bound.is_empty() && now >= patience {
+                return Ok(1_000);
+            }
+            if self.inbox.is_full() || self.told >= MOST_TOLD {
+                return Ok(Close::Resume.code());
+            }
+            if self.refused >= MOST_REFUSED {
+                return Ok(POLICY);
+            }
+            let heartbeats = self.bound.iter().filter_map(|one| one.heartbeat);
+            let due = heartbeats.min().unwrap_or(if self.bound.is_empty() { patience } else { now.plus(PATIENCE) });
+            let wait = now.until(due);
             match self.inbox.next(wait).await {
                 Some((0, None)) => return Ok(1_000),
                 Some((0, Some(text))) => match socket::read(&text) {
@@ -178,11 +215,7 @@ impl Subscriber {
                         return Ok(code);
                     }
                 }
-                None if self.bound.is_empty() => return Ok(1_000),
                 None => self.beat()?,
-            }
-            if self.told >= MOST_TOLD {
-                return Ok(Close::Resume.code());
             }
         }
     }
@@ -197,7 +230,10 @@ impl Subscriber {
     async fn bind(&mut self, token: &str) -> Result<()> {
         let bound = match redeem(&self.edge, &self.config, token).await {
             Ok(bound) => bound,
-            Err(error) => return self.send(&OperationOutcome::from(&error).to_json()),
+            Err(error) => {
+                self.refused = self.refused.saturating_add(1);
+                return self.send(&OperationOutcome::from(&error).to_json());
+            }
         };
         for Bound { subscription, stored } in bound {
             if self.bound.len() >= MOST {
@@ -232,7 +268,7 @@ impl Subscriber {
             base: &stored.base,
             id: &stored.id,
             settings: &stored.settings,
-            status: stored.status,
+            status: stored.status_at(now),
             events: stored.events,
             error: None,
         };

@@ -85,7 +85,7 @@ async fn transaction<P: Platform, R: Incoming>(
     once: Option<&Once>,
     entries: &[Entry],
 ) -> Result<Vec<Outcome>> {
-    let is_subscription = |entry: &Entry| entry.url.starts_with("Subscription");
+    let is_subscription = |entry: &Entry| entry.url.split(['/', '?']).next() == Some("Subscription");
     if let Some(index) = entries.iter().position(is_subscription) {
         return Err(wrong(index, "a Subscription is sent by itself"));
     }

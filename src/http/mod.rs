@@ -203,6 +203,8 @@ mod search_tests;
 #[cfg(test)]
 mod sessions_tests;
 #[cfg(test)]
+mod subscriptions_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! `/fhir/Subscription`: topic-based subscriptions (R5 backport for R4, STU 1.1), their operations and their WebSocket.
 //!
-//! Invariant: a subscription is its owner's: nobody else but an administrator learns that it is there. A binding token is
-//! good once and for 30 s, and what is bound ends with the session that got it.
+//! Invariant: a subscription is its owner's: nobody else but an administrator who knows its id learns that it is there. A
+//! binding token is good once and for 30 s, and what is bound ends with the session that got it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::{Context, Incoming, Platform, Subscription, input};
 use crate::access::bar::Listener;
 use crate::access::{Action, Role, refused};
 use crate::channel::history::Page;
-use crate::channel::subscription::notification::{self, About, Told, Type};
+use crate::channel::subscription::notification::{self, About, Type};
 use crate::channel::subscription::{Channel, Content, Settings, Status, Subject};
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::clinic::sessions::Sessions;
@@ -41,18 +41,19 @@ pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, path:
         (SubscriptionPath::All, _) => list(context, &caller).await,
         (SubscriptionPath::One(id), "PUT") => update(context, &caller, &id).await,
         (SubscriptionPath::One(id), "DELETE") => {
-            let request = SubscriptionRequest::Delete { id, of: of(&caller), actor: caller.actor(&context.id) };
+            let (of, expected) = (of(&caller), input::if_match(context.request)?);
+            let request = SubscriptionRequest::Delete { id, of, expected, actor: caller.actor(&context.id) };
             context.platform.subscription(request).await?;
             Ok(Response::empty(204))
         }
-        (SubscriptionPath::One(id), _) => shown(200, &own(context, &caller, &id).await?),
+        (SubscriptionPath::One(id), _) => shown(context, 200, &own(context, &caller, &id).await?),
         (SubscriptionPath::Status(id), _) => status(context, &caller, id).await,
         (SubscriptionPath::Events(id), _) => events(context, &caller, &id).await,
         (SubscriptionPath::BindingToken(id), _) => binding_token(context, &caller, id).await,
     }
 }
 
-/// Whose subscriptions the caller may see and change.
+/// Whose subscriptions the caller may see and change, one by one.
 fn of(caller: &Caller) -> Option<String> {
     let principal = &caller.session.principal;
     (principal.role != Role::Admin).then(|| principal.user.clone())
@@ -66,7 +67,7 @@ async fn own<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller, id: &
 fn resource(stored: &Stored, now: UnixMillis) -> Result<String> {
     let unreadable = |_| Error::internal("a subscription could not be read");
     let mut resource = Resource::parse(stored.body.as_bytes()).map_err(unreadable)?;
-    resource.set_text("status", effective(stored, now).as_str());
+    resource.set_text("status", stored.status_at(now).as_str());
     if let Some(error) = &stored.error {
         resource.set_text("error", error);
     }
@@ -74,26 +75,28 @@ fn resource(stored: &Stored, now: UnixMillis) -> Result<String> {
     Ok(resource.to_json())
 }
 
-/// Its status, which is `off` where its end has come.
-fn effective(stored: &Stored, now: UnixMillis) -> Status {
-    if stored.settings.end.is_some_and(|end| end <= now) { Status::Off } else { stored.status }
-}
-
-fn shown(status: u16, stored: &Stored) -> Result<Response> {
-    let response = Response::fhir(status, resource(stored, stored.updated)?);
+fn shown<P: Platform, R>(context: &Context<'_, P, R>, status: u16, stored: &Stored) -> Result<Response> {
+    let response = Response::fhir(status, resource(stored, context.platform.now())?);
     Ok(response.header("etag", etag(stored.version)).header("last-modified", stored.updated.to_http_date()))
 }
+
+/// The most bytes of a subscription.
+const LARGEST: usize = 32 << 10;
 
 /// Reads the body as a subscription that the caller may have; the inner error is a reply with every issue of it.
 async fn wanted<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     caller: &Caller,
     id: &str,
+    named: bool,
 ) -> Result<std::result::Result<Stored, Response>> {
     let mut resource = match sent(context, ResourceType::Subscription).await? {
         Ok(resource) => resource,
         Err(response) => return Ok(Err(response)),
     };
+    if named && resource.id() != Some(id) {
+        return Err(Error::invalid("Subscription.id", "the id in the body must be the one in the path"));
+    }
     let settings = Settings::of(&resource)?;
     let mut status = Status::Active;
     if let Channel::RestHook { endpoint, .. } = &settings.channel {
@@ -115,6 +118,10 @@ async fn wanted<P: Platform, R: Incoming>(
     if !resource.set_id(id) {
         return Err(Error::internal("a new id was not a valid one"));
     }
+    let body = resource.to_json();
+    if body.len() > LARGEST {
+        return Err(Error::new(Kind::TooLarge, "a Subscription has at most 32 KiB"));
+    }
     Ok(Ok(Stored {
         id: id.to_owned(),
         user: caller.session.principal.user.clone(),
@@ -124,14 +131,17 @@ async fn wanted<P: Platform, R: Incoming>(
         error: None,
         base: context.base(),
         settings,
-        body: resource.to_json(),
+        body,
         events: 0,
     }))
 }
 
 async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, caller: &Caller) -> Result<Response> {
+    if context.request.header("idempotency-key").is_some() {
+        return Err(Error::invalid("idempotency-key", "this is not taken here: look at the list before repeating"));
+    }
     let id = context.platform.uuid();
-    let stored = match wanted(context, caller, &id).await? {
+    let stored = match wanted(context, caller, &id, false).await? {
         Ok(stored) => Box::new(stored),
         Err(response) => return Ok(response),
     };
@@ -139,23 +149,24 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, caller: &
     let request = SubscriptionRequest::Put { stored, create: true, expected: None, actor, of };
     let stored = context.platform.subscription(request).await?;
     let location = format!("{}/Subscription/{id}", context.base());
-    Ok(shown(201, &stored)?.header("location", location))
+    Ok(shown(context, 201, &stored)?.header("location", location))
 }
 
 async fn update<P: Platform, R: Incoming>(context: &Context<'_, P, R>, caller: &Caller, id: &str) -> Result<Response> {
     let expected = input::if_match(context.request)?;
     own(context, caller, id).await?;
-    let stored = match wanted(context, caller, id).await? {
+    let stored = match wanted(context, caller, id, true).await? {
         Ok(stored) => Box::new(stored),
         Err(response) => return Ok(response),
     };
     let (actor, of) = (caller.actor(&context.id), of(caller));
     let request = SubscriptionRequest::Put { stored, create: false, expected, actor, of };
-    shown(200, &context.platform.subscription(request).await?)
+    shown(context, 200, &context.platform.subscription(request).await?)
 }
 
 async fn all<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller) -> Result<Vec<Stored>> {
-    context.platform.subscriptions(SubscriptionRequest::List { of: of(caller) }).await
+    let user = caller.session.principal.user.clone();
+    context.platform.subscriptions(SubscriptionRequest::List { user }).await
 }
 
 /// `GET /fhir/Subscription?status=&url=`
@@ -168,7 +179,7 @@ async fn list<P: Platform, R: Incoming>(context: &Context<'_, P, R>, caller: &Ca
             Channel::RestHook { endpoint, .. } => Some(endpoint.as_str()),
             Channel::WebSocket => None,
         };
-        status.is_none_or(|status| status.split(',').any(|one| one == effective(stored, now).as_str()))
+        status.is_none_or(|status| status.split(',').any(|one| one == stored.status_at(now).as_str()))
             && url.is_none_or(|url| endpoint == Some(url))
     };
     let all = all(context, caller).await?;
@@ -190,7 +201,7 @@ fn about(stored: &Stored, now: UnixMillis) -> About<'_> {
         base: &stored.base,
         id: &stored.id,
         settings: &stored.settings,
-        status: effective(stored, now),
+        status: stored.status_at(now),
         events: stored.events,
         error: stored.error.as_deref(),
     }
@@ -248,7 +259,7 @@ async fn status<P: Platform, R: Incoming>(
             let mut all = all(context, caller).await?;
             all.retain(|stored| {
                 (ids.is_empty() || ids.contains(&stored.id.as_str()))
-                    && (statuses.is_empty() || statuses.contains(&effective(stored, now).as_str()))
+                    && (statuses.is_empty() || statuses.contains(&stored.status_at(now).as_str()))
             });
             all
         }
@@ -295,11 +306,7 @@ async fn events<P: Platform, R: Incoming>(context: &Context<'_, P, R>, caller: &
     };
     let incomplete = short(&page, since);
     stored.error = incomplete.or(stored.error);
-    let told: Vec<Told<'_>> = page
-        .events
-        .iter()
-        .map(|logged| Told { number: logged.offset, at: logged.event.at, data: &logged.event.data })
-        .collect();
+    let told = context.platform.told(id, &page).await?;
     let now = context.platform.now();
     let uuid = context.platform.uuid();
     Ok(Response::fhir(200, notification::bundle(&about(&stored, now), Type::QueryEvent, content, &told, &uuid, now)?))
@@ -350,7 +357,7 @@ async fn binding_token<P: Platform, R: Incoming>(
         }
     };
     let is_bound =
-        |stored: &Stored| stored.settings.channel == Channel::WebSocket && effective(stored, now) == Status::Active;
+        |stored: &Stored| stored.settings.channel == Channel::WebSocket && stored.status_at(now) == Status::Active;
     if id.is_some() && !meant.iter().all(is_bound) {
         return Err(Error::new(Kind::Unprocessable, "only an active subscription of channel type websocket is bound"));
     }
@@ -407,11 +414,12 @@ pub async fn redeem<P: Platform>(platform: &P, config: &Config, token: &str) -> 
     let Binding { listener, subscriptions } = serde_json::from_slice(&entry.value).map_err(|_| unknown())?;
     let mut bound = Vec::new();
     for id in subscriptions {
-        let topic = Topic::Subscription(id.clone());
-        // From here on it ends with the session.
+        let stored = platform.subscription(SubscriptionRequest::Get { id: id.clone(), of: None }).await?;
+        let topic = Topic::Subscription(id);
+        let listener = Listener { moved: stored.version, ..listener.clone() };
+        // From here on it ends with the session, and with this version of the subscription.
         platform.follow(listener.clone(), topic.clone()).await?;
-        let stored = platform.subscription(SubscriptionRequest::Get { id, of: None }).await?;
-        bound.push(Bound { subscription: Subscription { topic, after: None, listener: listener.clone() }, stored });
+        bound.push(Bound { subscription: Subscription { topic, after: None, listener }, stored });
     }
     Ok(bound)
 }

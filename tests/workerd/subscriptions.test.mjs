@@ -192,9 +192,23 @@ test("over a WebSocket: bound in every form, told in order by numbers that are n
   await socket.until("the event of q", (self) => whole(self).some((one) => one.resources[0].id === reached));
   assert.deepEqual(whole(socket).flatMap((one) => one.numbers), [2, 3, 4]);
 
+  // When the subscription is written anew, whoever is bound binds anew.
+  const anew = { ...some, channel: { ...some.channel, extension: undefined } };
+  assert.equal((await ada.put(`/fhir/Subscription/${some.id}`, anew, fhir)).status, 200);
+  assert.equal(await socket.closed, 4001);
+  const other = bindable(t, first.url);
+  await other.opened;
+  other.say(`bind-with-token ${(await token(ada)).token}`);
+  await other.until("both handshakes", (self) => self.notifications().filter((one) => one.type === "handshake").length === 2);
+
   // It ends with the session.
   assert.equal((await ada.del("/session")).status, 204);
-  assert.equal(await socket.closed, 4100);
+  assert.equal(await other.closed, 4100);
+  // Whoever only guesses is sent away.
+  const guessing = bindable(t, first.url);
+  await guessing.opened;
+  for (let guess = 0; guess < 8; guess += 1) guessing.say(`bind-with-token ${guess}`);
+  assert.equal(await guessing.closed, 1008);
   assert.equal((await admin.get(`/fhir/Subscription/${all.id}`)).status, 200);
 });
 
@@ -211,7 +225,7 @@ test("a rest-hook: handshake, signed notifications, retried in order through fai
   await new Promise((resolve) => receiver.listen(0, "127.0.0.1", resolve));
   t.after(() => receiver.close());
   const endpoint = `http://127.0.0.1:${receiver.address().port}/hook`;
-  const { admin, measure, subscribe } = await ready(t, { HOOK_TARGETS: new URL(endpoint).origin, HOOK_KEY });
+  const { admin, nurse, measure, subscribe } = await ready(t, { HOOK_TARGETS: new URL(endpoint).origin, HOOK_KEY });
   const channel = { type: "rest-hook", endpoint, header: ["Authorization: Bearer of-the-receiver"] };
   const made = await subscribe(admin, "vital-signs", { channel });
   assert.equal(made.status, "requested");
@@ -249,6 +263,25 @@ test("a rest-hook: handshake, signed notifications, retried in order through fai
   await poll("the fourth event", () => received.slice(before).some((one) => told(JSON.parse(one.body)).numbers.includes(4)), { within: 30_000 });
   assert.deepEqual(received.slice(before).map((one) => told(JSON.parse(one.body)).type), ["handshake", "event-notification"]);
   assert.equal((await admin.del(`/fhir/Subscription/${made.id}`)).status, 204);
+
+  // An account that is disabled is told nothing, not even what is owed; when it is back, everything that it reaches.
+  const ada = await nurse("ada", ["w1"]);
+  const hers = await subscribe(ada, "vital-signs", { channel, filter: "patient=p" });
+  const of = () => received.map((one) => JSON.parse(one.body)).filter((body) => JSON.stringify(body).includes(hers.id)).map(told);
+  await poll("her handshake", () => of().length === 1, { within: 30_000 });
+  const { id } = (await ada.get("/session")).body.user;
+  answer = 503;
+  await measure("p", 64);
+  await poll("a failure", () => of().length >= 2, { within: 30_000 });
+  assert.equal((await admin.put(`/users/${id}`, { disabled: true })).status, 200);
+  answer = 200;
+  const [untold] = [of().length, await measure("p", 65)];
+  assert.equal((await admin.get(`/fhir/Subscription/${hers.id}/$events`)).status, 403);
+  assert.equal((await admin.put(`/users/${id}`, { disabled: false })).status, 200);
+  await measure("p", 66);
+  await poll("what she missed", () => of().slice(untold).flatMap((one) => one.numbers).includes(2), { within: 30_000 });
+  assert.deepEqual(of().slice(untold).flatMap((one) => one.numbers), [1, 2], "what came while she was disabled is not hers");
+
   const refused = subscription("alerts", { channel: { type: "rest-hook", endpoint: "http://127.0.0.1:1/" } });
   assert.equal((await admin.post("/fhir/Subscription", refused, fhir)).status, 422);
 });

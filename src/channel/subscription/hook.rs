@@ -127,15 +127,28 @@ pub fn succeeded(sql: &impl Sql, now: UnixMillis, hook: &Hook, step: Step, throu
     Ok(())
 }
 
-/// The endpoint did not take `step`. Gives whether it is given up: a handshake is not repeated (backport, section
-/// "REST-Hook"), anything else is, until it has failed [`MOST_TRIES`] times.
-pub fn failed(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, hook: &Hook, step: Step) -> Result<bool> {
+impl Hook {
+    /// Whether the endpoint is given up when it does not take `step`: a handshake is not repeated (backport, section
+    /// "REST-Hook"), anything else is, until it has failed [`MOST_TRIES`] times.
+    pub fn gives_up(&self, step: Step) -> bool {
+        step == Step::Handshake || self.tries.saturating_add(1) >= MOST_TRIES
+    }
+}
+
+/// The endpoint did not take `step`. Where it is not given up it is tried again, and at once where the subscription was asked
+/// for again meanwhile.
+pub fn failed(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, hook: &Hook, step: Step) -> Result<()> {
     let tries = hook.tries.saturating_add(1);
-    let given_up = step == Step::Handshake || tries >= MOST_TRIES;
-    sql.exec("UPDATE hook SET tries = ?1 WHERE id = 1", &[u64::from(tries).into()])?;
-    let again = now.plus(backoff(entropy, tries, FIRST_PAUSE, LONGEST_PAUSE));
-    agenda::set(sql, DUE, (!given_up).then_some(again))?;
-    Ok(given_up)
+    let counted = sql.first(
+        "UPDATE hook SET tries = ?1 WHERE id = 1 AND wanted = ?2 RETURNING 1",
+        &[u64::from(tries).into(), hook.wanted.into()],
+    )?;
+    let again = if counted.is_some() {
+        (!hook.gives_up(step)).then(|| now.plus(backoff(entropy, tries, FIRST_PAUSE, LONGEST_PAUSE)))
+    } else {
+        Some(now)
+    };
+    agenda::set(sql, DUE, again)
 }
 
 /// The header `Bedside-Signature` of a body that is sent at `now`: `t=SECONDS,v1=HEX`, where HEX is the HMAC-SHA-256 under
@@ -185,7 +198,8 @@ mod tests {
         succeeded(&sql, now, &hook(), Step::Handshake, 0).unwrap();
         let events = |after| Step::Events { after, most: 3 };
         assert_eq!(step(Status::Active, 5, now), events(0));
-        assert!(!failed(&sql, &random, now, &hook(), events(0)).unwrap());
+        assert!(!hook().gives_up(events(0)));
+        failed(&sql, &random, now, &hook(), events(0)).unwrap();
         assert_eq!(step(Status::Active, 5, now), events(0), "it is owed still");
         succeeded(&sql, now, &hook(), events(0), 3).unwrap();
         assert_eq!((step(Status::Active, 5, now), hook().tries), (events(3), 0));
@@ -215,18 +229,27 @@ mod tests {
         let mut now = UnixMillis(100_000);
         want(&sql, now, "s", 1).unwrap();
         let hook = || get(&sql).unwrap().unwrap();
-        assert!(failed(&sql, &random, now, &hook(), Step::Handshake).unwrap());
+        assert!(hook().gives_up(Step::Handshake));
+        let asked_for = hook();
+        failed(&sql, &random, now, &asked_for, Step::Handshake).unwrap();
         assert_eq!(agenda::next(&sql).unwrap(), None);
         want(&sql, now, "s", 2).unwrap();
+        failed(&sql, &random, now, &asked_for, Step::Handshake).unwrap();
+        assert_eq!(
+            (hook().tries, agenda::next(&sql).unwrap()),
+            (0, Some(now)),
+            "the failure was of what it was before"
+        );
         let start = now;
         let step = Step::Events { after: 0, most: 1 };
         for tries in 1..MOST_TRIES {
-            assert!(!failed(&sql, &random, now, &hook(), step).unwrap(), "{tries}");
+            assert!(!hook().gives_up(step), "{tries}");
+            failed(&sql, &random, now, &hook(), step).unwrap();
             let next = agenda::next(&sql).unwrap().unwrap();
             assert!(now.until(next) <= LONGEST_PAUSE);
             now = next.max(now);
         }
-        assert!(failed(&sql, &random, now, &hook(), step).unwrap());
+        assert!(hook().gives_up(step));
         assert!(start.until(now) > Ttl::from_mins(5), "{:?}", start.until(now));
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: the events of a subscription are a topic of their own, `subscription/{id}`, numbered from 1 in the order of
 //! commits: event number and offset are the same, and no number is given twice or left out. An event is of a subscription if
-//! its topic and filters hold and the subscriber's account reached what it is about when it was committed.
+//! its topic and filters hold and the subscriber's account reached what it is about when it was committed. What is told later,
+//! and is out of the account's reach by then, is a number and nothing else.
 
 pub mod hook;
 pub mod notification;
@@ -248,7 +249,7 @@ impl Settings {
 impl Filter {
     fn holds(&self, data: &Value) -> bool {
         self.values.iter().any(|value| match self.parameter {
-            Parameter::Patient => is_about(data, value),
+            Parameter::Patient => patients(data).any(|patient| patient == value),
             Parameter::Code => has_code(at(data, "/resource/code"), value),
             Parameter::Category => has_code(at(data, "/resource/category"), value),
             Parameter::Status => at(data, "/resource/status") == value.as_str(),
@@ -256,12 +257,13 @@ impl Filter {
     }
 }
 
-fn is_about(data: &Value, patient: &str) -> bool {
-    let is = |reference: &Value| reference.as_str().and_then(|text| text.strip_prefix("Patient/")) == Some(patient);
-    let mut participants = at(data, "/resource/participant").as_array().into_iter().flatten();
-    at(data, "/alert/patient") == patient
-        || is(at(data, "/resource/subject/reference"))
-        || participants.any(|one| is(at(one, "/actor/reference")))
+/// The ids of the patients whom an event with this `data` is about.
+pub fn patients(data: &Value) -> impl Iterator<Item = &str> {
+    let participants = at(data, "/resource/participant").as_array().into_iter().flatten();
+    let references = participants.map(|one| at(one, "/actor/reference"));
+    let references = std::iter::once(at(data, "/resource/subject/reference")).chain(references);
+    let named = references.filter_map(|reference| reference.as_str()?.strip_prefix("Patient/"));
+    at(data, "/alert/patient").as_str().into_iter().chain(named)
 }
 
 /// Whether a CodeableConcept, or one of several, has the code of a token: `code`, `system|code`, `|code` or `system|`.

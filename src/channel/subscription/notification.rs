@@ -64,8 +64,8 @@ pub struct Told<'a> {
     pub number: u64,
     /// When it was committed.
     pub at: UnixMillis,
-    /// Its data: see [`crate::channel::EventKind`].
-    pub data: &'a str,
+    /// Its data: see [`crate::channel::EventKind`]; `None` where what it is about is out of the subscriber's reach by now.
+    pub data: Option<&'a str>,
 }
 
 /// What events say that notifications are about.
@@ -127,7 +127,15 @@ pub fn bundle(
     let mut parts = Vec::new();
     let mut entries = Vec::new();
     for event in events {
-        let data: Data<'_> = serde_json::from_str(event.data).map_err(unreadable)?;
+        let mut part = vec![
+            json!({ "name": "event-number", "valueString": event.number.to_string() }),
+            json!({ "name": "timestamp", "valueInstant": event.at.to_rfc3339() }),
+        ];
+        let Some(data) = event.data else {
+            parts.push(json!({ "name": "notification-event", "part": part }));
+            continue;
+        };
+        let data: Data<'_> = serde_json::from_str(data).map_err(unreadable)?;
         let alert: Option<Alert> =
             data.alert.map(|alert| serde_json::from_str(alert.get())).transpose().map_err(unreadable)?;
         let focus = match &alert {
@@ -135,10 +143,6 @@ pub fn bundle(
             None => data.reference.clone(),
         };
         let focus = focus.ok_or_else(|| Error::internal("an event is about nothing"))?;
-        let mut part = vec![
-            json!({ "name": "event-number", "valueString": event.number.to_string() }),
-            json!({ "name": "timestamp", "valueInstant": event.at.to_rfc3339() }),
-        ];
         if content != Content::Empty {
             part.push(json!({ "name": "focus", "valueReference": { "reference": format!("{}/{focus}", about.base) } }));
         }

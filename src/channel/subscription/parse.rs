@@ -9,7 +9,7 @@ use crate::fhir::{Json, Resource, ResourceType, is_valid_id, relative};
 use crate::time::{Ttl, UnixMillis};
 
 const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/";
-/// Filters in one subscription, and values in one filter, at most.
+/// Filters in one subscription, values in one filter and headers, at most.
 const MOST: usize = 32;
 /// Headers whose values are the server's.
 const OWN_HEADERS: [&str; 7] =
@@ -91,7 +91,10 @@ fn channel(resource: &Resource) -> Result<Channel> {
         Some("rest-hook") => {
             let missing =
                 || refused("Subscription.channel.endpoint", "a rest-hook needs the URL that notifications go to");
-            let headers = resource.strs_at(&["channel", "header"]).map(header).collect::<Result<_>>()?;
+            let headers = resource.strs_at(&["channel", "header"]).map(header).collect::<Result<Vec<_>>>()?;
+            if headers.len() > MOST {
+                return Err(refused("Subscription.channel.header", "there are too many headers"));
+            }
             Ok(Channel::RestHook { endpoint: endpoint.ok_or_else(missing)?.to_owned(), headers })
         }
         _ => Err(refused("Subscription.channel.type", "this must be websocket or rest-hook")),
@@ -129,7 +132,10 @@ fn read_filters(subject: Subject, text: &str) -> Result<Vec<Filter>> {
         };
         let values: Vec<String> = values.split(',').map(|value| unescape(*parameter, value)).collect();
         let bad = |value: &String| {
-            value.is_empty() || value.len() > 256 || (*parameter == Parameter::Patient && !is_valid_id(value))
+            value.is_empty()
+                || value.len() > 256
+                || value.contains('%')
+                || (*parameter == Parameter::Patient && !is_valid_id(value))
         };
         if values.len() > MOST || values.iter().any(bad) {
             return wrong("a filter has a value that it cannot have");

@@ -84,7 +84,7 @@ pub fn hear(frame: &str) -> Result<Heard<'_>> {
         "events" => {
             let told = frame.events.iter().map(|event| {
                 let (number, at) = (number(&event.cursor), UnixMillis::parse_rfc3339(&event.at));
-                number.zip(at).map(|(number, at)| Told { number, at, data: event.data.get() }).ok_or_else(broken)
+                number.zip(at).map(|(number, at)| Told { number, at, data: Some(event.data.get()) }).ok_or_else(broken)
             });
             let told = told.collect::<Result<_>>()?;
             let cursor = frame.events.iter().last().map(|last| last.cursor.clone()).unwrap_or_default();
@@ -132,7 +132,7 @@ mod tests {
         let events = format!(r#"{{"type":"events","events":[{event}]}}"#);
         let Heard::Events(told, cursor) = hear(&events).unwrap() else { panic!() };
         assert_eq!(cursor, "e1:8");
-        assert_eq!((told[0].number, told[0].at, told[0].data), (8, UnixMillis(1_000), r#"{"a":1.50}"#));
+        assert_eq!((told[0].number, told[0].at, told[0].data), (8, UnixMillis(1_000), Some(r#"{"a":1.50}"#)));
         assert!(matches!(hear(r#"{"type":"bye","code":4100,"resume":false}"#).unwrap(), Heard::End(4_100)));
         assert!(matches!(hear(r#"{"type":"later"}"#).unwrap(), Heard::Nothing));
         assert!(hear("rubbish").is_err());

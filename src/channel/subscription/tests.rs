@@ -92,6 +92,7 @@ fn what_is_not_understood_is_refused_by_its_element() {
         "patient=",
         "patient=a b",
         "Observation?patient=p&subject:missing=true",
+        "code=a%20b",
     ] {
         let error = resource(|json| filter(json, text)).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("Subscription.criteria.extension"), "{text}");
@@ -136,7 +137,7 @@ fn filters_hold_or_they_do_not() {
 #[test]
 fn notifications_are_bundles_that_the_backport_describes_and_say_no_more_than_was_agreed() {
     let data = r#"{"reference":"Observation/o","version":1,"deleted":false,"resource":{"resourceType":"Observation","id":"o","status":"final","code":{"text":"x"},"valueQuantity":{"value":1.50}}}"#;
-    let told = |number| Told { number, at: UnixMillis(0), data };
+    let told = |number| Told { number, at: UnixMillis(0), data: Some(data) };
     let made = |content: Content, asked: Content, events: &[Told<'_>]| {
         let settings = Settings { content, ..resource(|_| {}).unwrap() };
         let about = About {
@@ -202,7 +203,7 @@ fn alerts_are_told_as_flags() {
     };
     let alert = json!({ "id": "0d9a8e6c-6c3c-4c9b-8d7e-2f1a0b9c8d7e", "patient": "p", "severity": "high", "raised_at": "2026-01-01T00:00:00.000Z", "ended": null });
     let data = json!({ "change": "raised", "alert": alert }).to_string();
-    let told = Told { number: 1, at: UnixMillis(0), data: &data };
+    let told = Told { number: 1, at: UnixMillis(0), data: Some(&data) };
     let text = bundle(&about, Type::QueryEvent, Content::FullResource, &[told], "u", UnixMillis(0)).unwrap();
     let parsed = Resource::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error:?} in {text}"));
     let all: Vec<&str> = parsed.strs_at(&["entry", "resource", "resourceType"]).collect();

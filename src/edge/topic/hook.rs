@@ -6,8 +6,8 @@
 use super::Inner;
 use crate::channel::history;
 use crate::channel::log;
-use crate::channel::subscription::hook::{self, Hook, Step};
-use crate::channel::subscription::notification::{self, About, Told, Type};
+use crate::channel::subscription::hook::{self, Step};
+use crate::channel::subscription::notification::{self, About, Type};
 use crate::channel::subscription::{Channel, Content, Status};
 use crate::clinic::subscriptions::{Stored, SubscriptionRequest, Subscriptions};
 use crate::edge::outgoing::Outgoing;
@@ -39,24 +39,30 @@ pub async fn run(inner: &Inner) -> Result<()> {
         if let Step::Wait(until) = step {
             return agenda::set(&inner.sql, hook::DUE, until);
         }
-        let (taken, through) = send(inner, &stored, step, newest).await?;
+        let (taken, through) = match send(inner, &stored, step, newest).await {
+            // The account may not have it any more. What is owed is kept: the next event looks again.
+            Err(error) if error.kind == Kind::Forbidden => return agenda::set(&inner.sql, hook::DUE, None),
+            sent => sent?,
+        };
+        // The client is told first: were this lost then, it would be done again.
         let now = inner.edge.now();
         if taken {
-            hook::succeeded(&inner.sql, now, &hook, step, through)?;
             if step == Step::Handshake {
-                stands(inner, &hook, &stored, Status::Active, None).await?;
+                stands(inner, &stored, Status::Active, None).await?;
             }
-        } else if hook::failed(&inner.sql, &inner.edge, now, &hook, step)? {
-            return stands(inner, &hook, &stored, Status::Error, Some(SILENT.to_owned())).await;
+            hook::succeeded(&inner.sql, now, &hook, step, through)?;
         } else {
-            return Ok(());
+            if hook.gives_up(step) {
+                stands(inner, &stored, Status::Error, Some(SILENT.to_owned())).await?;
+            }
+            return hook::failed(&inner.sql, &inner.edge, now, &hook, step);
         }
     }
     agenda::set(&inner.sql, hook::DUE, Some(inner.edge.now()))
 }
 
-async fn stands(inner: &Inner, hook: &Hook, stored: &Stored, status: Status, error: Option<String>) -> Result<()> {
-    let request = SubscriptionRequest::Stands { id: hook.subscription.clone(), version: stored.version, status, error };
+async fn stands(inner: &Inner, stored: &Stored, status: Status, error: Option<String>) -> Result<()> {
+    let request = SubscriptionRequest::Stands { id: stored.id.clone(), version: stored.version, status, error };
     inner.edge.subscription(request).await.map(|_| ())
 }
 
@@ -69,19 +75,13 @@ async fn send(inner: &Inner, stored: &Stored, step: Step, newest: u64) -> Result
     if !config.hooks.allows(endpoint) {
         return Ok((false, 0));
     }
-    let (of, page) = match step {
-        Step::Events { after, most } => {
-            let page = history::range(&inner.sql, after.saturating_add(1), u64::MAX, most)?;
-            (Type::EventNotification, Some(page))
-        }
-        Step::Handshake => (Type::Handshake, None),
-        Step::Heartbeat | Step::Wait(_) => (Type::Heartbeat, None),
+    let (of, (after, most)) = match step {
+        Step::Events { after, most } => (Type::EventNotification, (after, most)),
+        Step::Handshake => (Type::Handshake, (newest, 0)),
+        Step::Heartbeat | Step::Wait(_) => (Type::Heartbeat, (newest, 0)),
     };
-    let logged = page.as_ref().map(|page| page.events.as_slice()).unwrap_or_default();
-    let told: Vec<Told<'_>> = logged
-        .iter()
-        .map(|logged| Told { number: logged.offset, at: logged.event.at, data: &logged.event.data })
-        .collect();
+    let page = history::range(&inner.sql, after.saturating_add(1), u64::MAX, most)?;
+    let told = inner.edge.told(&stored.id, &page).await?;
     // Where some are no longer kept, the numbers say so.
     let through = match step {
         Step::Events { .. } => told.last().map_or(newest, |last| last.number),
