@@ -1,12 +1,14 @@
 // `make screenshots`: pictures of every view at phone, laptop and wall size, light and dark, in both languages, to look at.
-//   node scripts/screenshots.mjs [PART OF A NAME ...]      OUT  .data/screenshots
+//   node scripts/screenshots.mjs [PART OF A NAME ...]      OUT  .data/screenshots      BUILD  a folder of the bundle
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build } from "./build.mjs";
 import { at, fail } from "./lib/project.mjs";
 import { setup } from "./setup.mjs";
+import { site } from "./site.mjs";
 
-await setup().then(() => build("release")).catch((error) => fail(error.message));
+// BUILD names a bundle that is there already; the client is built in any case.
+await setup().then(() => (process.env.BUILD ? site() : build("release"))).catch((error) => fail(error.message));
 const { demonstrationClinic } = await import("../tests/browser/demonstration.mjs");
 const { tour } = await import("../tests/browser/tour.mjs");
 

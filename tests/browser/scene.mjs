@@ -19,7 +19,7 @@ const quantity = (value, unit, code = unit) => ({ value, unit, system: "http://u
 
 export const launch = async () => chromium.launch({ executablePath: await need("chromium"), headless: true, args });
 
-/** Resolves with { server, patient, ward, call, quantity, observe, heartRate, bloodPressure, stop }; `patients` are more of them. BUILD names a bundle. */
+/** Resolves with { server, patient, patients, ward, call, quantity, observe, heartRate, bloodPressure, stop }; `patients` are more of them. BUILD names a bundle. */
 export async function clinic({ patients = [] } = {}) {
   const build = process.env.BUILD && resolve(process.env.BUILD);
   const server = await startWorkerd({ build: build || undefined });
@@ -88,6 +88,7 @@ async function fill(server, patients) {
   await user("admin", "otto", "Otto Other", "nurse", { wards: [] });
   await user("admin", "monitor-1", "Monitor 1", "device", { patients: admitted.map(({ id }) => id) });
   await signIn("monitor-1");
+  await signIn("nora");
 
   /** Posts an Observation of the first patient as the device. */
   const observe = (code, more, at = Date.now()) =>
@@ -102,6 +103,7 @@ async function fill(server, patients) {
   return {
     server,
     patient,
+    patients: admitted,
     ward,
     call,
     observe,

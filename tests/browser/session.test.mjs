@@ -131,6 +131,27 @@ test("a session that the server has ended empties the page", async () => {
   await saying(page.getByRole("alert"), /wrong, or the account is closed/);
 });
 
+test("one sees where one is signed in, and ends it there", async () => {
+  const [one, context] = [await it.page(), await it.profile()];
+  const other = await it.page(context);
+  await signInOnPage(one);
+  await signInOnPage(other);
+  await openPatient(other);
+  await one.locator(".who").click();
+  await one.getByRole("button", { name: "My sessions" }).click();
+  await one.getByRole("heading", { name: "My sessions" }).waitFor();
+  await saying(one.locator(".session-row", { hasText: "this one" }), /Chrome.*signed in/s);
+  await one.getByRole("button", { name: "End all others" }).click();
+  await saying(other.locator(".notice"), /session has ended/);
+  await nothingLeft(other);
+  await poll("one row to be left", async () => (await one.locator(".session-row").count()) === 1);
+  await signInOnPage(other);
+  await one.reload();
+  await one.getByRole("button", { name: /^End the session on/ }).click();
+  await saying(other.locator(".notice"), /session has ended/);
+  await poll("one row to be left", async () => (await one.locator(".session-row").count()) === 1);
+});
+
 test("a shared workstation changes hands in two keystrokes, and knows the names of staff only", async () => {
   await it.scene.call("admin", "POST", "/users", { username: "zita", name: "Zita Patient", role: "patient", password, patient: it.scene.patient.id });
   const page = await it.page();

@@ -12,7 +12,8 @@ export async function tour(clinic, context, { wants = () => true, visit }) {
     await page.locator("#username").waitFor();
     await go(page, clinic);
     await visit(name, page);
-    if (await page.locator(".who").count()) await page.keyboard.press("F8");
+    await page.keyboard.press("F8");
+    await page.locator("#username").waitFor();
     await page.close();
     await context.clearCookies();
   }
@@ -36,6 +37,11 @@ const stops = {
     await page.locator(".who").click();
     await page.locator("#menu:popover-open").waitFor();
     await page.locator("h1").first().waitFor();
+  },
+  async sessions(page, clinic) {
+    await stops.menu(page, clinic);
+    await page.locator("#menu .item").first().click();
+    await page.locator(".session-row").first().waitFor();
   },
   async chart(page, clinic) {
     await clinic.signIn(page, "dr.chen");

@@ -111,6 +111,18 @@ test("passes on events that are about no record", () => {
   assert.deepEqual(delivered(it.events(alert, next)), ["e1:11", "e1:12"]);
 });
 
+test("says how far it has read, after so many events and on this connection", () => {
+  const it = machine().live();
+  const many = (from, count) => it.events(...Array.from({ length: count }, (_, index) => event(from + index)));
+  assert.equal(named(many(11, limits.ack - 1), "send"), undefined);
+  assert.deepEqual(named(many(11 + limits.ack - 1, 1), "send"), { do: "send", connection: 1, text: `{"type":"ack","cursor":"e1:${10 + limits.ack}"}` });
+  assert.equal(named(many(11 + limits.ack, limits.ack - 1), "send"), undefined, "it begins again");
+  it.close(1006);
+  it.timer("retry");
+  it.hello("e1:10");
+  assert.equal(named(many(11 + 2 * limits.ack, 1), "send"), undefined, "another connection begins at none");
+});
+
 test("remembers so many records and no more", () => {
   const it = machine().live();
   for (let offset = 11; offset < 11 + limits.remembered + 500; offset += 100) {
@@ -151,32 +163,42 @@ test("a gap in the middle of a connection, with a new epoch", () => {
   assert.equal(named(it.timer("retry"), "open").after, "e2:1");
 });
 
-test("a state read at a place is followed by every event after that place, and by none before it", () => {
+test("behind a reading comes again what came while it was read, and nothing twice without one", () => {
   const it = machine();
   it.send({ type: "start" });
   it.hello("e1:10");
-  it.events(event(11), event(12), event(13));
-  assert.deepEqual(delivered(it.send({ type: "rereadDone", id: 1, complete: true, cursor: "e1:12" })), ["e1:13"]);
-  assert.deepEqual(delivered(it.events(event(14))), ["e1:14"]);
-  // Nothing is held when nothing is read, and nothing is repeated that the state has.
+  assert.deepEqual(delivered(it.events(event(11), event(12))), ["e1:11", "e1:12"]);
+  assert.deepEqual(delivered(it.send({ type: "rereadDone", id: 1, complete: true })), ["e1:11", "e1:12"]);
+  assert.deepEqual(it.state.held, []);
+  it.events(event(13));
+  assert.deepEqual(it.state.held, [], "nothing is held when nothing is read");
   it.frame({ type: "gap", oldest: "e1:20", reread: paths });
   it.events(event(21));
-  assert.deepEqual(it.send({ type: "rereadDone", id: 2, complete: true, cursor: "e1:21" }), []);
-  assert.deepEqual(it.state.held, []);
+  it.send({ type: "rereadFailed", id: 2 });
+  it.events(event(22));
+  assert.deepEqual(delivered(it.send({ type: "rereadDone", id: 2, complete: true })), ["e1:21", "e1:22"]);
 });
 
-test("a state of another epoch, or behind more events than are held, is read again", () => {
+test("a state behind more events than are held is read again", () => {
   const it = machine();
   it.send({ type: "start" });
   it.hello("e1:10");
-  it.events(event(11));
-  const again = it.send({ type: "rereadDone", id: 1, complete: true, cursor: "e2:3" });
-  assert.deepEqual(named(again, "reread"), { do: "reread", id: 2, paths, history: null });
   it.events(...Array.from({ length: limits.held + 5 }, (_, index) => event(12 + index)));
   assert.equal(it.state.held.length, limits.held);
-  assert.ok(named(it.send({ type: "rereadDone", id: 2, complete: true, cursor: "e1:12" }), "reread"));
-  assert.deepEqual(it.send({ type: "rereadDone", id: 3, complete: true, cursor: "e1:99999" }), []);
+  assert.deepEqual(named(it.send({ type: "rereadDone", id: 1, complete: true }), "reread"), { do: "reread", id: 2, paths, history: null });
+  assert.deepEqual(it.send({ type: "rereadDone", id: 2, complete: true }), []);
   assert.equal(it.state.reread, null);
+});
+
+test("the present state is read again when that is wanted, one reading at a time", () => {
+  const it = machine();
+  assert.deepEqual(it.send({ type: "refresh" }), [], "not before there is a connection");
+  it.live();
+  assert.deepEqual(it.send({ type: "refresh" }), [{ do: "reread", id: 2, paths, history: null }]);
+  assert.deepEqual(it.send({ type: "refresh" }), []);
+  it.events(event(11), event(12));
+  assert.deepEqual(delivered(it.send({ type: "rereadDone", id: 2, complete: true })), ["e1:11", "e1:12"]);
+  assert.equal(it.state.gap, null, "nothing was lost");
 });
 
 test("reads only paths of this server after a gap", () => {

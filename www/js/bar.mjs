@@ -34,6 +34,7 @@ export function bar({ clinic, user, view, go, switchUser, signOut, settings }) {
       </button>
       <div id="menu" class="menu" popover role="group" aria-label=${t("app.menu")}>
         <p class="menu-who">${t("app.signedInAs", { name: user.name, role: t(`role.${user.role}`) })}</p>
+        <button type="button" class="item" @click=${chosen(() => go("sessions"))}>${t("title.sessions")}</button>
         <button type="button" class="item" aria-keyshortcuts="F8" @click=${chosen(switchUser)}>
           ${t("app.switchUser")} <kbd>F8</kbd>
         </button>

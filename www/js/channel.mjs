@@ -13,12 +13,11 @@ const socketUrl = (topic, after) => {
 };
 
 /**
- * Follows `topic` until `signal` aborts. Returns { retry() }.
+ * Follows `topic` until `signal` aborts. Returns { retry(), refresh() }.
  *   paths                     the paths that give the present state of the topic
- *   onEvents(events)          events, each once, in order
+ *   onEvents(events)          events in order; after a reading those that came during it once more
  *   onState(state)            after every change of recovery.mjs's state
- *   reread({paths, history})  reads the present state; resolves with { complete, cursor }: whether it covers everything, and
- *                             at which place of the topic it was taken, if it says so
+ *   reread({paths, history})  reads the present state; resolves with whether it covers everything
  */
 export function follow(topic, { paths, onEvents, onState, reread, signal }) {
   let state = initial(paths);
@@ -69,7 +68,7 @@ export function follow(topic, { paths, onEvents, onState, reread, signal }) {
     },
     reread({ id, paths, history }) {
       reread({ paths, history }).then(
-        ({ complete, cursor }) => dispatch({ type: "rereadDone", id, complete, cursor }),
+        (complete) => dispatch({ type: "rereadDone", id, complete }),
         (error) => {
           if (!signal.aborted && !(error instanceof ApiError)) console.error(error);
           dispatch({ type: "rereadFailed", id });
@@ -91,5 +90,5 @@ export function follow(topic, { paths, onEvents, onState, reread, signal }) {
   document.addEventListener("visibilitychange", () => document.hidden || dispatch({ type: "wake" }), { signal });
   signal.addEventListener("abort", () => dispatch({ type: "stop" }));
   dispatch({ type: "start" });
-  return { retry: () => dispatch({ type: "wake" }) };
+  return { retry: () => dispatch({ type: "wake" }), refresh: () => dispatch({ type: "refresh" }) };
 }

@@ -8,7 +8,7 @@ export function inbox(user, { onEvent, signal }) {
     paths: [],
     onEvents: (events) => events.forEach(onEvent),
     onState() {},
-    reread: async () => ({ complete: true }),
+    reread: async () => true,
     signal,
   });
 }

@@ -5,13 +5,13 @@
 // - the cursor is that of the last event taken, so that a new connection goes on behind it;
 // - an event is delivered once: not again at a position already passed, not again in a version already had;
 // - whatever was lost is announced (`gap`) and its present state asked for until it has been read;
-// - a state that was read at a cursor is followed by every event after that cursor, those included that came before the
-//   reading did: they are delivered again, behind it;
+// - a state that was read is followed by every event that it may lack: those that came while it was read are delivered again,
+//   behind it, so whoever takes events takes one twice without harm;
 // - frames and closings of an earlier connection change nothing.
 //
 // Events  start; frame {connection, text}; closed {connection, code}; timer {name}; offline; online; wake (a person came
-//         back or asks to try now); refused {message} (the server says that this channel is not for us);
-//         rereadDone {id, complete, cursor}; rereadFailed {id}; stop
+//         back or asks to try now); refresh (the present state is wanted again); refused {message} (the server says that this channel is not for us);
+//         rereadDone {id, complete}; rereadFailed {id}; stop
 // Effects open {connection, after}; close {connection}; send {connection, text}; timer {name, ms} (in the place of one of
 //         the same name); cancel {name}; deliver {events}; reread {id, paths, history}; probe (ask by HTTP why no
 //         connection comes about)
@@ -31,6 +31,8 @@ export const limits = Object.freeze({
   remembered: 2_000,
   /** So many past events are read at first. */
   tail: 300,
+  /** After so many events the server is told how far we have read, lest it close a connection that looks slow. */
+  ack: 128,
   /** So many events are held while a state is read; if there are more, it is read again. */
   held: 5_000,
 });
@@ -60,9 +62,11 @@ export const initial = (paths) => ({
   lastEvent: null,
   /** Whether this connection has brought an event. */
   progress: false,
+  /** How many events have come since the server was told how far we have read. */
+  unread: 0,
   /** reference -> version had. */
   seen: new Map(),
-  /** What is being read again: { id, why: "first" | "gap", paths, history, attempt }. */
+  /** What is being read again: { id, why: "first" | "gap" | "refresh", paths, history, attempt }. */
   reread: null,
   rereads: 0,
   /** The events taken since that reading began. */
@@ -82,7 +86,7 @@ const connected = (state) => state.phase === "connecting" || state.phase === "li
 function open(state, at) {
   const connection = state.connection + 1;
   return [
-    { ...state, phase: "connecting", since: at, connection, progress: false },
+    { ...state, phase: "connecting", since: at, connection, progress: false, unread: 0 },
     [
       ...cancels("retry"),
       { do: "open", connection, after: state.cursor },
@@ -125,19 +129,12 @@ function readAgain(state, why, paths, history) {
   return [{ ...state, rereads: id, reread, held: [] }, [...cancels("reread"), { do: "reread", id, paths, history }]];
 }
 
-/** A reading has come. With a cursor it is the state at that place: what was taken since is delivered again, behind it. */
-function readDone(state, { complete, cursor }) {
-  const { held } = state;
-  const done = { ...state, reread: null, held: [], complete };
-  const place = parseCursor(cursor);
-  if (!place || !held.length) return [done, []];
-  const { epoch, offset } = parseCursor(held.at(-1).cursor);
-  // Of two epochs nobody can say which is later; of too many events some are not held.
-  if (epoch !== place.epoch || (held.length >= limits.held && parseCursor(held[0].cursor).offset > place.offset + 1)) {
-    return readAgain(done, state.reread.why, state.reread.paths, null);
-  }
-  const events = offset > place.offset ? held.filter((event) => parseCursor(event.cursor).offset > place.offset) : [];
-  return [done, events.length ? [{ do: "deliver", events }] : []];
+/** A reading has come: behind it what was taken since it was asked for, which it may be older than. */
+function readDone(state, complete) {
+  const { held, reread } = state;
+  // Of too many some are not held.
+  if (held.length >= limits.held) return readAgain(state, reread.why, reread.paths, null);
+  return [{ ...state, reread: null, held: [], complete }, held.length ? [{ do: "deliver", events: held }] : []];
 }
 
 /** The last few past events before the newest: { after, limit }. */
@@ -157,6 +154,8 @@ function hello(state, frame, at) {
   const [next, effects] = readAgain({ ...live, cursor: frame.cursor }, "first", state.paths, tailOf(frame));
   return [next, [...timers, ...effects]];
 }
+
+const acknowledge = (connection, cursor) => ({ do: "send", connection, text: JSON.stringify({ type: "ack", cursor }) });
 
 function takeEvents(state, frame) {
   if (!Array.isArray(frame.events)) return undefined;
@@ -182,8 +181,10 @@ function takeEvents(state, frame) {
     seen.delete(reference);
   }
   const held = state.reread ? [...state.held, ...events].slice(-limits.held) : state.held;
-  const next = { ...state, cursor, lastEvent, seen, held, progress: true };
-  return [next, events.length ? [{ do: "deliver", events }] : []];
+  const unread = state.unread + frame.events.length;
+  const told = unread >= limits.ack ? [acknowledge(state.connection, cursor)] : [];
+  const next = { ...state, cursor, lastEvent, seen, held, progress: true, unread: told.length ? 0 : unread };
+  return [next, [...(events.length ? [{ do: "deliver", events }] : []), ...told]];
 }
 
 function takeGap(state, frame, at) {
@@ -275,11 +276,13 @@ export function step(state, event) {
     case "wake":
       if (state.phase === "waiting") return open(state, at);
       return state.phase === "live" ? ping(state) : same;
+    case "refresh":
+      return state.phase === "live" && !state.reread ? readAgain(state, "refresh", state.paths, null) : same;
     case "refused":
       return end(state, at, { message: event.message }, connected(state) ? [{ do: "close", connection: state.connection }] : []);
     case "rereadDone":
       if (state.reread?.id !== event.id) return same;
-      return readDone(state, event);
+      return readDone(state, event.complete);
     case "rereadFailed": {
       if (state.reread?.id !== event.id) return same;
       const { attempt } = state.reread;

@@ -64,6 +64,15 @@ export function sessions({ onEnd, onOther, onChange }) {
     onEnd(why);
   };
 
+  /** Asks the server how long there is left; a 401 comes back to us through `end`. */
+  function ask(now) {
+    asked = now;
+    request("GET", "/session", { background: true }).then(
+      (answer) => current && set(answer),
+      () => current && (times = alone(times)),
+    );
+  }
+
   function tick() {
     const now = Date.now();
     const { phase, left, absolute } = judge(times, now);
@@ -80,12 +89,7 @@ export function sessions({ onEnd, onOther, onChange }) {
       return end("ended");
     }
     if (now - asked >= askEvery || (phase === "over" && now - asked >= 1_000)) {
-      asked = now;
-      // A 401 comes back to us through `end`.
-      request("GET", "/session", { background: true }).then(
-        (answer) => current && set(answer),
-        () => current && (times = alone(times)),
-      );
+      ask(now);
     }
     // Another tab may know better: nobody is alarmed before the server has been asked.
     if (phase === "warning" && (times.takenAt >= asked || !times.reachable)) {
@@ -185,8 +189,7 @@ export function sessions({ onEnd, onOther, onChange }) {
     },
     /** The server says that the session may end soon: look at once. */
     look() {
-      asked = 0;
-      if (current) tick();
+      if (current) ask(Date.now());
     },
   };
 }

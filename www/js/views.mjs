@@ -10,6 +10,7 @@ export const views = {
   patients: { load: () => import("./views/patients.mjs"), roles: staff },
   chart: { load: () => import("./views/chart.mjs"), roles: [...staff, "patient"], needs: true },
   import: { load: () => import("./views/import.mjs"), roles: ["admin"] },
+  sessions: { load: () => import("./views/my-sessions.mjs"), roles: [...staff, "patient"] },
 };
 
 export const mayOpen = (name, { role }) => views[name].roles.includes(role);

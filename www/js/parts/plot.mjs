@@ -19,7 +19,9 @@ export const presets = [
 ];
 const shortest = 2 * minute;
 const longest = 30 * 365 * 24 * hour;
+/** In px of a page whose text is 16 px high; larger on a wall. */
 const height = { plot: 80, times: 24 };
+const scaled = (px) => (px * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 16;
 
 /** A line is not drawn over a pause longer than this, nor over four usual intervals. */
 const longestPause = 10 * minute;
@@ -39,7 +41,7 @@ function colour(name) {
 
 /** Only the lowest plot says the times. */
 const isLast = (sign) => sign === signs.at(-1);
-const heightOf = (sign) => height.plot + (isLast(sign) ? height.times : 0);
+const heightOf = (sign) => scaled(height.plot + (isLast(sign) ? height.times : 0));
 
 /** [times in s, values...] with a hole where there was a pause. */
 function columns(series, parts) {
@@ -134,7 +136,7 @@ export class VitalsPlot {
       stroke: () => colour("--soft"),
       grid: { stroke: () => colour("--line"), width: 1 },
       ticks: { show: false },
-      font: "12px system-ui, sans-serif",
+      font: `${scaled(12)}px system-ui, sans-serif`,
     };
     const times = (_, ticks, __, ___, step) => ticks.map((tick) => (step >= 86_400 ? shortDay(tick * 1000) : this.#tick(tick * 1000)));
     const options = {
@@ -148,8 +150,8 @@ export class VitalsPlot {
         y: { range: () => extent(sign, this.#seriesOf(sign.key), this.#range.from, this.#range.to) },
       },
       axes: [
-        { ...axis, size: isLast(sign) ? height.times : 0, space: 70, values: isLast(sign) ? times : (_, ticks) => ticks.map(() => "") },
-        { ...axis, size: 40, space: 22, values: (_, ticks) => ticks.map((tick) => number(tick)) },
+        { ...axis, size: isLast(sign) ? scaled(height.times) : 0, space: scaled(70), values: isLast(sign) ? times : (_, ticks) => ticks.map(() => "") },
+        { ...axis, size: scaled(40), space: scaled(22), values: (_, ticks) => ticks.map((tick) => number(tick)) },
       ],
       series: [{}, ...Array.from({ length: parts }, () => line)],
       bands: parts === 2 ? [{ series: [1, 2], fill: () => colour("--plot-fill") }] : [],

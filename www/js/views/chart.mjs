@@ -87,7 +87,9 @@ export default function chartView({ params, signal, update, announce, go, user }
   /** Reads all records of a type; one that fails does not take the others with it. */
   async function readType(type) {
     const options = { background: true, signal, most: mostPages };
-    const path = `/fhir/${type}?patient=${encodeURIComponent(id)}&_count=200`;
+    // Of Observations the newest first: what counts is there before the years are.
+    const order = type === "Observation" ? "&_sort=-date" : "";
+    const path = `/fhir/${type}?patient=${encodeURIComponent(id)}${order}&_count=200`;
     progress.set(type, { done: false, count: 0 });
     try {
       const { complete } = await pages(path, {
@@ -131,7 +133,7 @@ export default function chartView({ params, signal, update, announce, go, user }
     const outcomes = await Promise.allSettled(jobs);
     const failed = outcomes.find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
-    return { complete: outcomes.every(({ value }) => value) };
+    return outcomes.every(({ value }) => value);
   }
 
   const channel = follow(topic, {

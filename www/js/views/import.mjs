@@ -72,7 +72,7 @@ export default function importView({ signal, update, announce }) {
   const count = (state) => files.filter((one) => one.state === state).length;
 
   const outcome = ({ state, entries, made, error }) => {
-    if (state === "done") return t("import.done", { n: number(entries), made: number(made) });
+    if (state === "done") return t("import.done", { n: entries, made: number(made) });
     if (state === "failed") return html`${error.message} ${error.said ? html`<span class="said" lang="en">${error.said}</span>` : nothing}`;
     return t(state === "sending" ? "import.sending" : "import.waiting");
   };

@@ -14,6 +14,7 @@ export const words = {
   "title.signIn": "Sign in",
   "title.patients": "Patients",
   "title.chart": "Chart",
+  "title.sessions": "My sessions",
 
   "choices.language": "Language",
   "choices.theme": "Colours",
@@ -246,6 +247,16 @@ export const words = {
   "alert.acknowledged": "The alert is marked as seen.",
 
 
+  "sessions.help": "Everywhere you are signed in. End what you do not know.",
+  "sessions.current": "this one",
+  "sessions.since": "signed in {time}",
+  "sessions.used": "last used {age}",
+  "sessions.end": "End",
+  "sessions.endOf": "End the session on {device}",
+  "sessions.ended": "The session has ended.",
+  "sessions.endOthers": "End all others",
+  "sessions.othersEnded": "All other sessions have ended.",
+
   "app.save": "Save",
   "app.cancel": "Cancel",
   "title.import": "Import",
@@ -254,7 +265,7 @@ export const words = {
   "import.progress": "{n} of {all} files",
   "import.waiting": "waiting",
   "import.sending": "sending …",
-  "import.done": "{n} resources, {made} of them new",
+  "import.done": { one: "1 resource, {made} new", other: "{n} resources, {made} of them new" },
   "import.over": "Import over: {n} files loaded, {failed} failed.",
   "import.tooLarge": "This file is larger than 1 MiB, which is the most the server takes at once. Split it.",
   "import.noJson": "This is no JSON file.",

@@ -14,6 +14,7 @@ export const words = {
   "title.signIn": "登录",
   "title.patients": "患者",
   "title.chart": "病历",
+  "title.sessions": "我的会话",
 
   "choices.language": "语言",
   "choices.theme": "配色",
@@ -244,6 +245,16 @@ export const words = {
   "alert.acknowledged": "警报已标记为已看到。",
 
 
+  "sessions.help": "您登录的所有位置。不认识的请结束。",
+  "sessions.current": "当前",
+  "sessions.since": "登录于 {time}",
+  "sessions.used": "最近使用：{age}",
+  "sessions.end": "结束",
+  "sessions.endOf": "结束 {device} 上的会话",
+  "sessions.ended": "会话已结束。",
+  "sessions.endOthers": "结束其他全部",
+  "sessions.othersEnded": "其他会话均已结束。",
+
   "app.save": "保存",
   "app.cancel": "取消",
   "title.import": "导入",
@@ -252,7 +263,7 @@ export const words = {
   "import.progress": "{n}/{all} 个文件",
   "import.waiting": "等待中",
   "import.sending": "正在发送…",
-  "import.done": "{n} 个资源，其中新建 {made} 个",
+  "import.done": { other: "{n} 个资源，其中新建 {made} 个" },
   "import.over": "导入结束：{n} 个文件成功，{failed} 个失败。",
   "import.tooLarge": "文件大于 1 MiB，超过服务器单次上限。请拆分。",
   "import.noJson": "这不是 JSON 文件。",
