@@ -85,6 +85,7 @@ async function fill(server, patients) {
   for (const [index, person] of everybody.entries()) admitted.push(await admit(person, index + 1));
   const patient = admitted[0];
   await user("admin", "nora", "Nora Nurse", "nurse", { wards: [ward.id] });
+  await user("admin", "wall", "Wall", "display", { wards: [ward.id] });
   await user("admin", "otto", "Otto Other", "nurse", { wards: [] });
   await user("admin", "monitor-1", "Monitor 1", "device", { patients: admitted.map(({ id }) => id) });
   await signIn("monitor-1");

@@ -27,6 +27,20 @@ const stops = {
     await page.locator("form .primary").click();
     await page.locator("#sign-in-problem:visible").waitFor();
   },
+  async board(page, clinic) {
+    await clinic.signIn(page, "nurse.ada");
+    await page.locator(".board[data-state=live][aria-busy=false]").waitFor();
+    await page.locator(".tile").nth(23).waitFor();
+  },
+  async "board-list"(page, clinic) {
+    await stops.board(page, clinic);
+    await page.locator(".board-tools .tool").first().click();
+    await page.locator(".ward-list").waitFor();
+  },
+  async wall(page, clinic) {
+    await clinic.signIn(page, "board.7");
+    await page.locator(".wall[data-state=live][aria-busy=false]").waitFor();
+  },
   async patients(page, clinic) {
     await clinic.signIn(page, "nurse.ada");
     await openWay(page, "patients");

@@ -61,6 +61,19 @@ test("only so many values are kept", () => {
   assert.equal(vitals.series("heart-rate")[0].reference, "Observation/o900");
 });
 
+test("what monitors say joins the series, the last hour of it, and pushes out no record", () => {
+  const vitals = new Vitals();
+  vitals.take(ofResource(heartRate("old", 65, 0, { effectiveDateTime: "2025-01-01T00:00:00Z" })));
+  const event = (from, values) => ({ kind: "telemetry", data: { readings: values.map((value, index) => ({ patient: index % 2 ? "q" : "p", id: "x", at: at(from + index), values: value })) } });
+  vitals.takeTelemetry(event(10, [{ heart_rate: 70, systolic_pressure: 120, diastolic_pressure: 80, consciousness: "A" }, { heart_rate: 99 }]), "p");
+  assert.deepEqual(vitals.series("blood-pressure")[0].values, [120, 80]);
+  assert.deepEqual(vitals.series("heart-rate").map(({ values }) => values[0]), [65, 70], "of this patient only");
+  for (let index = 0; index < 4000; index += 1) vitals.takeTelemetry(event(20 + index, [{ heart_rate: 71 }]), "p");
+  const series = vitals.series("heart-rate");
+  assert.equal(series.length, 3601);
+  assert.equal(series[0].reference, "Observation/old");
+});
+
 test("a value is overdue after three of the intervals at which values came", () => {
   const series = (...times) => times.map((time) => ({ at: time * 1000 }));
   assert.equal(isOverdue([], 0), false);

@@ -42,7 +42,7 @@ export function start(root) {
   function renderNow() {
     asked = false;
     const user = session.current?.user;
-    const bare = !user;
+    const bare = !user || shown?.name === "display";
     render(
       html`
         <a class="skip" href="#main" @click=${skip}>${t("app.skip")}</a>

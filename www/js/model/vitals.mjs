@@ -4,14 +4,16 @@
 const loinc = "http://loinc.org";
 /** The signs in the order of the NEWS2 chart. `digits` after the point; `span` is the least height of an axis. */
 export const signs = [
-  { key: "respiratory-rate", codes: ["9279-1"], digits: 0, unit: "/min", span: [8, 30] },
-  { key: "oxygen-saturation", codes: ["59408-5", "2708-6"], digits: 0, unit: "%", span: [88, 100] },
-  { key: "blood-pressure", codes: ["85354-9", "55284-4"], digits: 0, unit: "mmHg", span: [60, 160] },
-  { key: "heart-rate", codes: ["8867-4"], digits: 0, unit: "/min", span: [50, 120] },
-  { key: "temperature", codes: ["8310-5"], digits: 1, unit: "°C", span: [35.5, 39] },
+  { key: "respiratory-rate", parameters: ["respiratory_rate"], codes: ["9279-1"], digits: 0, unit: "/min", span: [8, 30] },
+  { key: "oxygen-saturation", parameters: ["oxygen_saturation"], codes: ["59408-5", "2708-6"], digits: 0, unit: "%", span: [88, 100] },
+  { key: "blood-pressure", parameters: ["systolic_pressure", "diastolic_pressure"], codes: ["85354-9", "55284-4"], digits: 0, unit: "mmHg", span: [60, 160] },
+  { key: "heart-rate", parameters: ["heart_rate"], codes: ["8867-4"], digits: 0, unit: "/min", span: [50, 120] },
+  { key: "temperature", parameters: ["temperature"], codes: ["8310-5"], digits: 1, unit: "°C", span: [35.5, 39] },
 ];
 export const signOf = (key) => signs.find((sign) => sign.key === key);
 const byCode = new Map(signs.flatMap((sign) => sign.codes.map((code) => [code, sign])));
+/** Of what monitors say so much is kept of each sign, an hour at one a second; records are not pushed out by it. */
+const keptTelemetry = 3_600;
 /** So many deleted records are remembered, so that an answer under way does not bring them back. */
 const tombstones = 500;
 
@@ -77,6 +79,7 @@ export function isOverdue(series, now) {
 export class Vitals {
   #readings = new Map(signs.map((sign) => [sign.key, []])); // Each oldest first.
   #known = new Map(); // reference -> reading
+  #telemetry = new Map(signs.map((sign) => [sign.key, []])); // Those of the readings that are no records, as they came.
   #gone = new Map(); // reference -> version
   #keep;
 
@@ -101,6 +104,26 @@ export class Vitals {
     return true;
   }
 
+  /** Takes what monitors have said of this patient: readings that are no records. Returns whether anything changed. */
+  takeTelemetry(event, patient) {
+    const byTime = new Map();
+    for (const one of readingsOf(event)) {
+      if (one.patient !== patient) continue;
+      const sign = signs.find(({ parameters }) => parameters.includes(one.parameter));
+      if (!sign || !isNumber(one.value)) continue;
+      const key = `${sign.key} ${one.at}`;
+      if (!byTime.has(key)) byTime.set(key, { sign, at: one.at, unit: sign.unit, values: sign.parameters.map(() => undefined) });
+      byTime.get(key).values[sign.parameters.indexOf(one.parameter)] = one.value;
+    }
+    for (const reading of byTime.values()) {
+      this.#insert(reading);
+      const list = this.#telemetry.get(reading.sign.key);
+      list.push(reading);
+      if (list.length > keptTelemetry) this.#remove(list.shift());
+    }
+    return byTime.size > 0;
+  }
+
   #insert(reading) {
     const list = this.#readings.get(reading.sign.key);
     let [low, high] = [0, list.length];
@@ -116,7 +139,8 @@ export class Vitals {
 
   #remove(reading) {
     const list = this.#readings.get(reading.sign.key);
-    list.splice(list.indexOf(reading), 1);
+    const place = list.indexOf(reading);
+    if (place >= 0) list.splice(place, 1);
     if (reading.reference) this.#known.delete(reading.reference);
   }
 
@@ -129,6 +153,23 @@ export class Vitals {
   latest() {
     return signs.map(({ key }) => this.#readings.get(key).at(-1)).filter(Boolean);
   }
+}
+
+/** [{ patient, parameter, value, at }] of an event of kind `observation` or `telemetry`, by the server's names of parameters. */
+export function readingsOf({ data }) {
+  if (data.readings) {
+    return data.readings.flatMap(({ patient, at, values }) =>
+      Object.entries(values).map(([parameter, value]) => ({ patient, parameter, value, at: Date.parse(at) })),
+    );
+  }
+  const { resource } = data;
+  const reading = resource && readingOf(resource);
+  const patient = resource?.subject?.reference?.replace(/^Patient\//, "");
+  if (!reading || !patient) return [];
+  const names = reading.sign.parameters;
+  return names
+    .map((parameter, index) => ({ patient, parameter, value: reading.values[index], at: reading.at }))
+    .filter(({ value }) => value !== undefined);
 }
 
 /** What `take` wants, of an event of kind `observation`. */

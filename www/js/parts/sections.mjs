@@ -6,7 +6,7 @@ import { appointmentsOf, cacheOf, documentsOf, medicationOf, problemsOf, results
 
 /** What stands where there is nothing to list: that it is loading, that it failed, or that there is none. */
 const empty = (progress, none) =>
-  html`<p class="muted">${progress?.failed ? t("section.failed") : progress?.done ? t(none) : t("app.loading")}</p>`;
+  html`<p class="muted">${progress?.known ? t(none) : t(progress?.failed ? "section.failed" : "app.loading")}</p>`;
 
 const section = (name, kind, content) => html`
   <section class=${`card ${kind}`} aria-labelledby=${`${kind}-title`}>

@@ -30,7 +30,7 @@ export default function chartView({ params, signal, update, announce, go, user }
   let newestPast;
   let plot;
   let table = false;
-  /** What has been read of each type: { done, count, failed }, and when and how the Patient came. */
+  /** What has been read of each type: { done, count, failed, known: whether all of it was read once }, and when and how the Patient came. */
   const progress = new Map();
   let read;
   /** The newest score, and the open alerts by id; staff only. */
@@ -47,6 +47,7 @@ export default function chartView({ params, signal, update, announce, go, user }
   function takeEvents(events) {
     for (const event of events) {
       if (event.data?.reference && event.data.version) chart.take(ofEvent(event));
+      if (event.kind === "telemetry") chart.vitals.takeTelemetry(event, id);
       if (event.kind === "score") score = event.data.news2;
       if (event.kind === "alert") takeAlert(event.data.alert);
       // To a patient a result is news; staff hear of it on the board.
@@ -90,7 +91,8 @@ export default function chartView({ params, signal, update, announce, go, user }
     // Of Observations the newest first: what counts is there before the years are.
     const order = type === "Observation" ? "&_sort=-date" : "";
     const path = `/fhir/${type}?patient=${encodeURIComponent(id)}${order}&_count=200`;
-    progress.set(type, { done: false, count: 0 });
+    const known = progress.get(type)?.known ?? false;
+    progress.set(type, { done: false, count: 0, known });
     try {
       const { complete } = await pages(path, {
         ...options,
@@ -100,11 +102,11 @@ export default function chartView({ params, signal, update, announce, go, user }
           changed();
         },
       });
-      progress.set(type, { ...progress.get(type), done: true });
+      progress.set(type, { ...progress.get(type), done: true, known: true });
       return complete;
     } catch (error) {
       signal.throwIfAborted();
-      progress.set(type, { done: true, failed: error });
+      progress.set(type, { done: true, failed: error, known });
       throw error;
     } finally {
       changed();
@@ -241,14 +243,16 @@ export default function chartView({ params, signal, update, announce, go, user }
 
   return () => {
     const bed = bedsOf(chart.all("Encounter"), []).get(id);
-    const allergies = progress.get("AllergyIntolerance")?.done ? allergiesOf(chart.all("AllergyIntolerance")) : undefined;
+    const allergies = progress.get("AllergyIntolerance")?.known ? allergiesOf(chart.all("AllergyIntolerance")) : undefined;
     const wrong = failure();
     return html`
       <article class="chart" data-state=${state?.phase ?? "off"} aria-busy=${String(busy())}>
         ${!staff
           ? nothing
-          : html`<button type="button" class="quiet back" @click=${() => go("patients")}><span aria-hidden="true">←</span> ${t("chart.back")}</button>`}
-        ${who({ patient, bed, allergies, failed: failedType("AllergyIntolerance"), beside: score && staff ? html`<p class="who-score">${badge(score)} <span aria-hidden="true">${scoreWords(score)}</span></p>` : nothing })}
+          : html`<button type="button" class="quiet back" @click=${() => (params.ward ? go("board", { ward: params.ward }) : go("patients"))}>
+              <span aria-hidden="true">←</span> ${t(params.ward ? "title.board" : "chart.back")}
+            </button>`}
+        ${who({ patient, bed, allergies, failed: !allergies && failedType("AllergyIntolerance"), beside: score && staff ? html`<p class="who-score">${badge(score)} <span aria-hidden="true">${scoreWords(score)}</span></p>` : nothing })}
         ${state ? connection(state, { retry: channel.retry, lastEvent: newestPast, more: loading() }) : nothing}
         ${[...alerts.values()].filter(({ ended }) => !ended).map((alert) => alertLine(alert, { acknowledge: () => acknowledge(alert) }))}
         ${wrong ? problem(wrong, channel.retry) : nothing}

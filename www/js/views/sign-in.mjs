@@ -1,6 +1,7 @@
 // Sign in; on a shared workstation with the names of those who work here, one key each.
 import { html, nothing } from "lit-html";
 import { live } from "lit-html/directives/live.js";
+import { duration } from "../format.mjs";
 import { t } from "../i18n.mjs";
 import { choices } from "../parts/choices.mjs";
 import { colleagues, keep, setting } from "../settings.mjs";
@@ -40,6 +41,8 @@ export default function signInView({ params, clinic, signal, settings, update })
       if (error.status === 401) {
         field("password").value = "";
         wrong(t("signIn.wrong"), "password");
+      } else if (error.status === 429 && error.retryAfter) {
+        wrong(t("signIn.wait", { duration: duration(error.retryAfter) }));
       } else wrong(error.message, undefined, error.said);
     }
   }

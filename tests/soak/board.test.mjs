@@ -1,0 +1,88 @@
+// The ward board left open: 24 beds at one reading a second each. The page's main thread is busy for less than a tenth of
+// the time, and after the first minute its heap does not grow.
+//   MINUTES  10        BUILD  the folder of the bundle, if not the release
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { DEMO_PASSWORD, send, signIn } from "../../scripts/demo.mjs";
+import { demonstrationClinic } from "../browser/demonstration.mjs";
+
+const minutes = Number(process.env.MINUTES || 10);
+const second = 1_000;
+/** The first minute warms up; from then on the heap is looked at so often, after a collection. */
+const look = Math.min(30, (minutes * 60 - 60) / 4) * second;
+const allowed = { busy: 0.1, growth: 1 << 20 };
+
+let clinic;
+before(async () => {
+  clinic = await demonstrationClinic();
+});
+after(() => clinic?.stop());
+
+/** Walks a little from reading to reading. */
+function* walk(from, step, low, high) {
+  for (let value = from; ; value = Math.min(high, Math.max(low, value + (Math.random() - 0.5) * step))) yield Math.round(value * 10) / 10;
+}
+
+test(`${minutes} min of 24 beds at 1 Hz`, { timeout: (minutes + 5) * 60_000 }, async (t) => {
+  const { token } = await signIn(clinic.url, "monitor.7", DEMO_PASSWORD);
+  const beds = Array.from({ length: 24 }, (_, index) => ({
+    patient: `demo-patient-${String(index + 1).padStart(2, "0")}`,
+    heart_rate: walk(70 + index, 4, 45, 150),
+    oxygen_saturation: walk(96, 1, 90, 100),
+    respiratory_rate: walk(16, 1, 10, 28),
+  }));
+  let posted = 0;
+  let missed = 0;
+  const post = async () => {
+    const at = new Date().toISOString();
+    const readings = beds.map(({ patient, ...signs }) => ({
+      patient,
+      at,
+      values: Object.fromEntries(Object.entries(signs).map(([name, values]) => [name, Math.round(values.next().value)])),
+    }));
+    const { status } = await send(clinic.url, "/telemetry", { method: "POST", token, body: { readings } });
+    if (status === 200) posted += 1;
+    else missed += 1;
+  };
+
+  const context = await clinic.profile({ viewport: { width: 1366, height: 768 } });
+  const page = await context.newPage();
+  await page.goto(clinic.url);
+  await clinic.signIn(page, "nurse.ada");
+  await page.locator(".board[data-state=live][aria-busy=false]").waitFor();
+  const session = await context.newCDPSession(page);
+  await session.send("Performance.enable");
+  const measure = async () => {
+    await session.send("HeapProfiler.collectGarbage");
+    const { metrics } = await session.send("Performance.getMetrics");
+    const of = (name) => metrics.find((metric) => metric.name === name).value;
+    return { at: performance.now() / 1000, busy: of("TaskDuration"), heap: of("JSHeapUsedSize"), nodes: of("Nodes") };
+  };
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  const posting = setInterval(() => post().catch(() => (missed += 1)), second);
+  t.after(() => clearInterval(posting));
+  // Somebody is there: a board that nobody touches is signed out.
+  const touching = setInterval(() => page.mouse.click(700, 90).catch(() => {}), 5 * 60 * second);
+  t.after(() => clearInterval(touching));
+  await pause(Math.min(60, minutes * 20) * second);
+  const samples = [await measure()];
+  const end = performance.now() + minutes * 60 * second - 60 * second;
+  while (performance.now() < end) {
+    await pause(look);
+    samples.push(await measure());
+  }
+  const [first, last] = [samples[0], samples.at(-1)];
+  const busy = (last.busy - first.busy) / (last.at - first.at);
+  const growth = last.heap - first.heap;
+  const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+  t.diagnostic(`${posted} times 24 readings posted, ${missed} not taken`);
+  t.diagnostic(`main thread busy ${(busy * 100).toFixed(1)} % of ${Math.round(last.at - first.at)} s`);
+  t.diagnostic(`heap ${samples.map(({ heap }) => mebibytes(heap)).join(", ")}; ${first.nodes} nodes, then ${last.nodes}`);
+  await page.locator(".board[data-state=live]").waitFor();
+  assert.ok(posted > minutes * 60 * 0.8, "the ward was measured");
+  const ages = await page.locator(".tile-age").allInnerTexts();
+  assert.equal(ages.filter((text) => /just now|^\d s ago/.test(text.trim())).length, 24, `every bed is of now: ${ages.join("; ")}`);
+  assert.ok(busy < allowed.busy, `busy ${busy}`);
+  assert.ok(growth < allowed.growth, `the heap grew by ${mebibytes(growth)}`);
+});
