@@ -36,6 +36,9 @@ impl Ttl {
 }
 
 impl UnixMillis {
+    /// The last instant that there is.
+    pub const MAX: UnixMillis = UnixMillis(MAX_SAFE);
+
     /// The instant `ttl` later, never past [`MAX_SAFE`].
     pub fn plus(self, ttl: Ttl) -> Self {
         UnixMillis(self.0.saturating_add(ttl.0).min(MAX_SAFE))

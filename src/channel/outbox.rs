@@ -108,8 +108,8 @@ pub fn owed(sql: &impl Sql, limit: u64) -> Result<Vec<Topic>> {
     topics.collect()
 }
 
-/// What `topic` is owed, from its oldest row on; `None` where nothing is.
-pub fn next(sql: &impl Sql, topic: &Topic) -> Result<Option<Delivery>> {
+/// What `topic` is owed of what was committed before `bar`, from its oldest row on; `None` where nothing is.
+pub fn next(sql: &impl Sql, topic: &Topic, bar: UnixMillis) -> Result<Option<Delivery>> {
     let rows = sql.exec(
         "SELECT seq, id, kind, at, data FROM outbox WHERE topic = ?1 ORDER BY seq LIMIT ?2",
         &[topic.to_string().into(), MOST_EVENTS.into()],
@@ -121,6 +121,10 @@ pub fn next(sql: &impl Sql, topic: &Topic) -> Result<Option<Delivery>> {
     for mut row in rows {
         let seq = row.number()?;
         let event = Event { id: row.text()?, kind: row.text()?, at: row.instant()?, data: row.text()? };
+        if event.at >= bar {
+            // Nor may a note go before what is held.
+            return Ok(delivery);
+        }
         bytes = bytes.saturating_add(event.data.len());
         match &mut delivery {
             None => delivery = Some(Delivery { first: seq, events: vec![event], note }),

@@ -4,6 +4,8 @@
 //! the shared one by every write to a type that patients share, and all of them at once by the clinic's epoch. The wards are
 //! those that the patient's stays lead to at this instant.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -34,9 +36,40 @@ pub struct Head {
 }
 
 impl Head {
+    /// That of a patient who is not there yet.
+    pub fn none(patient: &str) -> Head {
+        Head {
+            generation: String::new(),
+            shared: String::new(),
+            salt: String::new(),
+            owner: Owner { patient: patient.to_owned(), wards: Vec::new() },
+            told: 0,
+            log: None,
+            moved: 0,
+        }
+    }
+
     /// Where in the patient's topic whatever is read at this head is read, by somebody who asked at `asked`.
     pub fn position(&self, asked: UnixMillis) -> Snapshot {
         Snapshot { epoch: self.log.clone(), seq: self.told, at: asked }
+    }
+}
+
+/// Whose heads a commit changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The patients.
+    pub patients: BTreeSet<String>,
+    /// Those of them who are in other wards by it.
+    pub moved: BTreeSet<String>,
+    /// Whether what patients share was written, which is in everybody's head.
+    pub shared: bool,
+}
+
+impl Touched {
+    /// Whether nothing is in this that is not in `other`.
+    pub fn is_within(&self, other: &Touched) -> bool {
+        self.patients.is_subset(&other.patients) && (other.shared || !self.shared)
     }
 }
 
@@ -52,8 +85,6 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     for statement in [
         "CREATE TABLE IF NOT EXISTS heads (patient TEXT PRIMARY KEY, generation TEXT NOT NULL, salt TEXT NOT NULL, \
          wards TEXT NOT NULL, moved INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
-        // Whose wards changed in the transaction that is under way.
-        "CREATE TABLE IF NOT EXISTS moves (patient TEXT PRIMARY KEY) WITHOUT ROWID",
         // What concerns all heads: `epoch` and `shared`; the empty text until it is first changed.
         "CREATE TABLE IF NOT EXISTS all_heads (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
         "INSERT INTO all_heads (name, value) VALUES ('epoch', ''), ('shared', '') ON CONFLICT DO NOTHING",
@@ -123,21 +154,13 @@ pub fn forget(sql: &impl Sql, entropy: &impl Entropy, patient: &str) -> Result<(
     Ok(())
 }
 
-/// Sets the wards of `patient`. Call it inside the transaction of the write that moved them, and [`take_moves`] after it.
-pub fn set_wards(sql: &impl Sql, patient: &str, wards: &[String]) -> Result<()> {
+/// Sets the wards of `patient`, and says whether they were others before. Call it inside the transaction of the write that
+/// moved them.
+pub fn set_wards(sql: &impl Sql, patient: &str, wards: &[String]) -> Result<bool> {
     let wards = serde_json::to_string(wards).map_err(|_| Error::internal("wards could not be written"))?;
     let moved = sql.first(
         "UPDATE heads SET wards = ?2, moved = moved + 1 WHERE patient = ?1 AND wards <> ?2 RETURNING 1",
         &[patient.into(), wards.into()],
     )?;
-    if moved.is_some() {
-        sql.exec("INSERT INTO moves (patient) VALUES (?1) ON CONFLICT DO NOTHING", &[patient.into()])?;
-    }
-    Ok(())
-}
-
-/// Those whose wards changed in this transaction: who may follow them has to be asked again.
-pub fn take_moves(sql: &impl Sql) -> Result<Vec<String>> {
-    let moved = sql.exec("DELETE FROM moves RETURNING patient", &[])?;
-    moved.into_iter().map(|mut row| row.text()).collect()
+    Ok(moved.is_some())
 }

@@ -15,5 +15,5 @@ mod search;
 mod wards;
 mod whole_sql;
 
-pub use records_sql::{commit, current, event, prepare, run};
+pub use records_sql::{commit, concerned, current, event, prepare, run, state};
 pub use wards::patients_in;

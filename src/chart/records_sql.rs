@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::head::{Head, Touched};
 use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
 use super::{fences, head, once, search, wards, whole_sql as whole};
 use crate::access::audit::{self, Did, Outcome};
@@ -166,8 +167,15 @@ fn cut(mut several: Vec<Record>, count: u64) -> Answer {
 }
 
 /// Runs `batch` at `now`: guards, then writes, in one transaction with everything that they cause. Must be called inside
-/// [`Sql::transaction`]; where it is refused it has written nothing but the audit row of the refusal.
-pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch) -> Result<Committed> {
+/// [`Sql::transaction`]; where it is refused it has written nothing but the audit row of the refusal. Whose heads it changes
+/// is added to `touched`.
+pub fn commit(
+    sql: &impl Sql,
+    entropy: &impl Entropy,
+    now: UnixMillis,
+    batch: &Batch,
+    touched: &mut Touched,
+) -> Result<Committed> {
     if let Some(request) = &batch.once
         && once::is_done(sql, request)?
     {
@@ -194,8 +202,33 @@ pub fn commit(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &B
     }
     batch.fences.iter().try_for_each(|fence| fences::shown(sql, fence))?;
     batch.once.iter().try_for_each(|request| once::done(sql, request, now))?;
-    let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change)).collect::<Result<_>>()?;
+    let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change, touched));
+    let stamps = stamps.collect::<Result<_>>()?;
     Ok(Committed::All(stamps))
+}
+
+/// Whose heads `batch` will change, as far as that is known before: those of the patients whose records they were and will
+/// be. Who is in other wards by it is not among them.
+pub fn concerned(sql: &impl Sql, batch: &Batch) -> Result<Touched> {
+    let mut touched = Touched::default();
+    for change in &batch.changes {
+        touched.patients.extend(compartments(sql, change.kind, &change.id)?);
+        if let Write::Put { patients, .. } = &change.write {
+            touched.patients.extend(patients.iter().cloned());
+        }
+        touched.shared |= is_shared(change.kind);
+    }
+    Ok(touched)
+}
+
+/// The heads of `touched` as the records have them now, and the number of this state of the records.
+pub fn state(sql: &impl Sql, touched: &Touched) -> Result<(Vec<Head>, u64)> {
+    let newest = sql.first("SELECT max(seq) FROM versions", &[])?.map(|mut row| row.maybe_number()).transpose()?;
+    let heads = touched.patients.iter().map(|patient| match head::get(sql, patient)? {
+        Some(head) => Ok(head),
+        None => Ok(Head::none(patient)),
+    });
+    Ok((heads.collect::<Result<_>>()?, newest.flatten().unwrap_or(0)))
 }
 
 fn refusal(sql: &impl Sql, batch: &Batch, change: &Change) -> Result<Option<Refusal>> {
@@ -269,10 +302,19 @@ fn has_dependents(sql: &impl Sql, patient: &str) -> Result<bool> {
     Ok(found.is_some())
 }
 
-fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch, change: &Change) -> Result<Stamp> {
+fn write(
+    sql: &impl Sql,
+    entropy: &impl Entropy,
+    now: UnixMillis,
+    batch: &Batch,
+    change: &Change,
+    touched: &mut Touched,
+) -> Result<Stamp> {
     let (kind, id) = (change.kind.as_str(), change.id.as_str());
     let newest = newest(sql, change.kind, id)?;
     if let (Write::Delete, Some(Record { body: None, version, updated, .. })) = (&change.write, &newest) {
+        // Nothing changes, but that it did may not have been acknowledged yet.
+        touched.patients.extend(compartments(sql, change.kind, id)?);
         return Ok(Stamp { version: *version, at: *updated, created: false });
     }
     let version = newest.as_ref().map_or(0, |record| record.version).saturating_add(1);
@@ -334,12 +376,14 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
             &[kind.into(), identifier.system.as_str().into(), identifier.value.as_str().into(), id.into()],
         )?;
     }
-    let touched: Vec<String> = old.iter().chain(new).cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    for patient in &touched {
+    let patients: Vec<String> = old.iter().chain(new).cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    for patient in &patients {
         head::raise(sql, entropy, patient)?;
     }
+    touched.patients.extend(patients.iter().cloned());
     if is_shared(change.kind) {
         head::raise_shared(sql, entropy)?;
+        touched.shared = true;
     }
     if change.kind == ResourceType::Patient && body.is_none() {
         head::forget(sql, entropy, id)?;
@@ -348,9 +392,9 @@ fn write(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, batch: &Batch,
         Write::Put { place, .. } => place.as_ref(),
         Write::Delete => None,
     };
-    wards::moved(sql, kind, id, place, &touched)?;
+    wards::moved(sql, (kind, id), place, &patients, touched)?;
     if let Some(event) = event(change, stamp)? {
-        outbox::announce(sql, &owners(sql, touched)?, &event)?;
+        outbox::announce(sql, &owners(sql, patients)?, &event)?;
     }
     let did = match (&change.write, created) {
         (Write::Delete, _) => Did::Delete,

@@ -4,7 +4,7 @@
 //! write that changes either. A stay is an Encounter that is arrived, triaged, in progress or on leave; a ward is a
 //! Location of physical type `wa`.
 
-use super::head;
+use super::head::{self, Touched};
 use super::records::Place;
 use crate::error::Result;
 use crate::store::sql::Sql;
@@ -26,8 +26,14 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
 }
 
 /// Keeps what a write of `id` says about who is where: `place` is what the new version says, `None` for a deletion.
-/// `patients` are those of its old and new versions.
-pub fn moved(sql: &impl Sql, kind: &str, id: &str, place: Option<&Place>, patients: &[String]) -> Result<()> {
+/// `patients` are those of its old and new versions. Whoever is in other wards by it is added to `touched`.
+pub fn moved(
+    sql: &impl Sql,
+    (kind, id): (&str, &str),
+    place: Option<&Place>,
+    patients: &[String],
+    touched: &mut Touched,
+) -> Result<()> {
     match kind {
         "Encounter" => {
             sql.exec("DELETE FROM stays WHERE encounter = ?1", &[id.into()])?;
@@ -39,7 +45,7 @@ pub fn moved(sql: &impl Sql, kind: &str, id: &str, place: Option<&Place>, patien
                     )?;
                 }
             }
-            patients.iter().try_for_each(|patient| settle(sql, patient))
+            patients.iter().try_for_each(|patient| settle(sql, patient, touched))
         }
         "Location" => {
             match place {
@@ -57,7 +63,7 @@ pub fn moved(sql: &impl Sql, kind: &str, id: &str, place: Option<&Place>, patien
                  SELECT DISTINCT patient FROM stays JOIN below ON stays.location = below.id",
                 &[id.into(), DEPTH.into()],
             )?;
-            below.into_iter().try_for_each(|mut row| settle(sql, &row.text()?))
+            below.into_iter().try_for_each(|mut row| settle(sql, &row.text()?, touched))
         }
         _ => Ok(()),
     }
@@ -74,7 +80,7 @@ pub fn patients_in(sql: &impl Sql, ward: &str) -> Result<Vec<(String, String)>> 
     rows.into_iter().map(|mut row| Ok((row.text()?, row.text()?))).collect()
 }
 
-fn settle(sql: &impl Sql, patient: &str) -> Result<()> {
+fn settle(sql: &impl Sql, patient: &str, touched: &mut Touched) -> Result<()> {
     let wards = sql
         .exec(
             "WITH RECURSIVE above (id, depth) AS (SELECT location, 0 FROM stays WHERE patient = ?1 UNION \
@@ -86,5 +92,9 @@ fn settle(sql: &impl Sql, patient: &str) -> Result<()> {
         .into_iter()
         .map(|mut row| row.text())
         .collect::<Result<Vec<_>>>()?;
-    head::set_wards(sql, patient, &wards)
+    if head::set_wards(sql, patient, &wards)? {
+        touched.patients.insert(patient.to_owned());
+        touched.moved.insert(patient.to_owned());
+    }
+    Ok(())
 }

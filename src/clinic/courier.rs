@@ -53,9 +53,9 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// Brings whatever is owed and not already under way. Gives whether nothing is owed any more; where something is, the
-    /// caller has an alarm try again.
-    pub async fn run(&self, sql: &impl Sql, outside: &impl Outside) -> Result<bool> {
+    /// Brings whatever is owed and not already under way; of events only what was committed before `bar`. Gives whether nothing
+    /// is owed any more; where something is, the caller has an alarm try again.
+    pub async fn run(&self, sql: &impl Sql, outside: &impl Outside, bar: UnixMillis) -> Result<bool> {
         let standings = roster::due(sql, STANDINGS)?;
         for standing in &standings {
             if session::project(outside.sessions(), standing).await.is_ok() {
@@ -68,7 +68,7 @@ impl Courier {
         self.busy.borrow_mut().extend(owed.iter().map(|topic| (topic.clone(), now.plus(PATIENCE))));
         join_all(owed.iter().map(|topic| async {
             // A failure leaves the rows where they are; whoever called this sees that they are still owed.
-            let _ = bring(sql, outside, topic).await;
+            let _ = bring(sql, outside, topic, bar).await;
             self.busy.borrow_mut().remove(topic);
         }))
         .await;
@@ -129,8 +129,8 @@ pub fn owes(sql: &impl Sql) -> Result<bool> {
     Ok(!outbox::owed(sql, 1)?.is_empty() || !roster::due(sql, 1)?.is_empty())
 }
 
-async fn bring(sql: &impl Sql, outside: &impl Outside, topic: &Topic) -> Result<()> {
-    while let Some(delivery) = outbox::next(sql, topic)? {
+async fn bring(sql: &impl Sql, outside: &impl Outside, topic: &Topic, bar: UnixMillis) -> Result<()> {
+    while let Some(delivery) = outbox::next(sql, topic, bar)? {
         let note = delivery.note;
         let request = TopicRequest::Deliver { topic: topic.clone(), delivery };
         match outside.topic(topic, request).await? {

@@ -8,8 +8,9 @@ use super::subscriptions;
 use crate::access::{Owner, Role, Scope};
 use crate::channel::Topic;
 use crate::channel::outbox::{self, Event};
+use crate::chart;
+use crate::chart::head::{self, Touched};
 use crate::chart::records::{Batch, Change, Committed, Stamp, Write};
-use crate::chart::{self, head};
 use crate::error::Result;
 use crate::fhir::ResourceType;
 use crate::session::{registry, roster};
@@ -62,11 +63,12 @@ pub(super) fn follow(
     now: UnixMillis,
     batch: &Batch,
     committed: &Committed,
+    touched: &Touched,
 ) -> Result<()> {
     let Committed::All(stamps) = committed else { return Ok(()) };
-    for patient in head::take_moves(sql)? {
-        let moved = head::get(sql, &patient)?.map_or(0, |head| head.moved);
-        registry::all_ask_again(sql, now, &Topic::Patient(patient).to_string(), moved)?;
+    for patient in &touched.moved {
+        let moved = head::get(sql, patient)?.map_or(0, |head| head.moved);
+        registry::all_ask_again(sql, now, &Topic::Patient(patient.clone()).to_string(), moved)?;
     }
     let of_vitals = |change: &Change| change.kind == ResourceType::Observation;
     let written = batch.changes.iter().zip(stamps).filter(|(change, _)| of_vitals(change));

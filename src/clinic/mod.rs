@@ -7,20 +7,24 @@
 mod board;
 pub mod care;
 pub mod courier;
+mod desk;
 mod following;
 pub mod notices;
 pub mod position;
+mod records;
 pub mod sessions;
 pub mod subscriptions;
 pub mod watch;
+pub mod writes;
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
 use self::care::CareRequest;
+pub use self::desk::{Desk, Handled};
+pub use self::records::Records;
 use self::sessions::{SessionReply, SessionRequest};
 use self::subscriptions::{Stored, SubscriptionRequest};
 use crate::access::audit::{self, Actor, Did, Outcome};
@@ -28,17 +32,18 @@ use crate::access::{Owner, Scope};
 use crate::channel::cursor::Snapshot;
 use crate::channel::{Topic, outbox};
 use crate::chart;
-use crate::chart::cache::fills::Fills;
-use crate::chart::cache::{self, Fill, Filling, Looked, Source, Whose};
-use crate::chart::head::Head;
+use crate::chart::cache::apart::Heads;
+use crate::chart::cache::{self, Fill, Filling, Looked, Whose};
+use crate::chart::head::{Head, Touched};
 use crate::chart::records::{Answer, Batch, Committed, Query};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing};
 use crate::session::registry::{self, Which};
 use crate::session::{limit, roster};
+use crate::store::Store;
 use crate::store::agenda;
 use crate::store::sql::Sql;
-use crate::time::{Entropy, UnixMillis};
+use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 use crate::vitals;
 use crate::vitals::watch::{Sample, Watch};
 
@@ -61,10 +66,12 @@ pub enum ClinicRequest {
         /// Whether the version of the record is wanted.
         version: bool,
     },
+    /// The patients of a view, where their heads are not kept here.
+    Whose(Whose),
     /// Reads records to be kept as a view, unless another does.
     Fill(Fill),
-    /// The token of a fill comes back.
-    Filled {
+    /// The token of a fill comes back, and nothing was kept.
+    GiveBack {
         /// The view's name in the cache.
         view: String,
         /// The token.
@@ -166,8 +173,9 @@ impl ClinicRequest {
         match self {
             ClinicRequest::Query { .. }
             | ClinicRequest::Look { .. }
+            | ClinicRequest::Whose(_)
             | ClinicRequest::Fill(_)
-            | ClinicRequest::Filled { .. }
+            | ClinicRequest::GiveBack { .. }
             | ClinicRequest::Account { .. }
             | ClinicRequest::Accounts { .. }
             | ClinicRequest::Reached { .. }
@@ -191,6 +199,8 @@ pub enum ClinicReply {
     Committed(Committed),
     /// Of heads.
     Looked(Looked),
+    /// Of whose a view is: their heads as the records have them, and the number of this state of the records.
+    Whose(Vec<Head>, u64),
     /// Of a fill.
     Filling(Filling),
     /// About sign-ins and sessions.
@@ -237,14 +247,42 @@ pub fn wake(sql: &impl Sql, entropy: &impl Entropy, watch: &Watch, now: UnixMill
     }
 }
 
-/// What the clinic's object has in memory and can lose without harm.
-#[derive(Debug, Default)]
-pub struct Desk {
-    fills: RefCell<Fills>,
+/// Answers `request` while the heads are on a store of their own, which only writes of records concern.
+pub async fn handle_apart<S: Store>(
+    sql: &impl Sql,
+    desk: &Desk,
+    watch: &Watch,
+    heads: &Heads<S>,
+    outside: &(impl Clock + Entropy),
+    request: &ClinicRequest,
+) -> Result<Handled> {
+    match request {
+        ClinicRequest::Commit(batch) => writes::commit_apart(sql, desk, watch, heads, outside, batch).await,
+        ClinicRequest::At { request, topics } => {
+            let handled = Box::pin(handle_apart(sql, desk, watch, heads, outside, request)).await?;
+            handled.at(sql, outside.now(), topics)
+        }
+        _ => handle(sql, desk, outside, watch, outside.now(), request),
+    }
 }
 
 /// Answers `request` at `now`.
 pub fn handle(
+    sql: &impl Sql,
+    desk: &Desk,
+    entropy: &impl Entropy,
+    watch: &Watch,
+    now: UnixMillis,
+    request: &ClinicRequest,
+) -> Result<Handled> {
+    match request {
+        ClinicRequest::Commit(batch) => writes::commit(sql, desk, entropy, watch, now, batch),
+        ClinicRequest::At { request, topics } => handle(sql, desk, entropy, watch, now, request)?.at(sql, now, topics),
+        _ => answer(sql, desk, entropy, watch, now, request).map(|reply| Handled { reply, wait: Ttl(0) }),
+    }
+}
+
+fn answer(
     sql: &impl Sql,
     desk: &Desk,
     entropy: &impl Entropy,
@@ -257,19 +295,22 @@ pub fn handle(
     };
     match request {
         ClinicRequest::Query { scope, query } => chart::run(sql, scope, query).map(ClinicReply::Answer),
-        ClinicRequest::Commit(batch) => {
-            let committed = sql.transaction(|| {
-                let committed = chart::commit(sql, entropy, now, batch)?;
-                following::follow(sql, entropy, watch, now, batch, &committed)?;
-                Ok(committed)
-            });
-            committed.map(ClinicReply::Committed)
+        ClinicRequest::Commit(_) => Err(Error::internal("a commit is no question")),
+        ClinicRequest::Look { whose, version } => {
+            let looked = cache::look(sql, whose, *version)?;
+            looked.heads.iter().for_each(|head| desk.told(now, &head.owner.patient));
+            Ok(ClinicReply::Looked(looked))
         }
-        ClinicRequest::Look { whose, version } => cache::look(sql, whose, *version).map(ClinicReply::Looked),
+        ClinicRequest::Whose(whose) => {
+            let heads = cache::look(sql, whose, false)?.heads;
+            let patients = heads.into_iter().map(|head| head.owner.patient).collect();
+            let (heads, order) = chart::state(sql, &Touched { patients, ..Touched::default() })?;
+            Ok(ClinicReply::Whose(heads, order))
+        }
         ClinicRequest::Fill(fill) => {
             cache::fill(sql, &mut desk.fills.borrow_mut(), now, fill).map(ClinicReply::Filling)
         }
-        ClinicRequest::Filled { view, token } => {
+        ClinicRequest::GiveBack { view, token } => {
             desk.fills.borrow_mut().end(view, *token);
             Ok(ClinicReply::Done)
         }
@@ -279,10 +320,7 @@ pub fn handle(
         ClinicRequest::Reached { subscription, patients } => {
             subscriptions::reached(sql, subscription, patients).map(ClinicReply::Reached)
         }
-        ClinicRequest::At { request, topics } => {
-            let reply = handle(sql, desk, entropy, watch, now, request)?;
-            Ok(ClinicReply::At(Box::new(reply), position::read(sql, now, topics)?))
-        }
+        ClinicRequest::At { .. } => Err(Error::internal("a question about positions was asked within another")),
         ClinicRequest::Session(request) => sessions::handle(sql, now, request).map(ClinicReply::Session),
         ClinicRequest::CreateAccount { account, hash, only_first, actor } => sql.transaction(|| {
             roster::create(sql, account, hash, *only_first)?;
@@ -408,31 +446,6 @@ pub trait Clinic {
     }
 }
 
-/// The clinic's object holds heads and records alike.
-impl<C: Clinic> Source for C {
-    async fn look(&self, whose: &Whose, version: bool) -> Result<Looked> {
-        match self.ask(ClinicRequest::Look { whose: whose.clone(), version }).await? {
-            ClinicReply::Looked(looked) => Ok(looked),
-            _ => Err(mismatch()),
-        }
-    }
-
-    async fn fill(&self, fill: Fill) -> Result<Filling> {
-        match self.ask(ClinicRequest::Fill(fill)).await? {
-            ClinicReply::Filling(filling) => Ok(filling),
-            _ => Err(mismatch()),
-        }
-    }
-
-    async fn filled(&self, view: &str, token: u64) -> Result<()> {
-        self.ask(ClinicRequest::Filled { view: view.to_owned(), token }).await.map(|_| ())
-    }
-
-    async fn direct(&self, scope: Scope, query: Query) -> Result<Answer> {
-        self.query(scope, query).await
-    }
-}
-
 #[cfg(test)]
 mod resurrection;
 #[cfg(test)]
@@ -441,3 +454,5 @@ mod sessions_tests;
 mod telemetry_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writes_tests;

@@ -47,7 +47,9 @@ impl World {
     }
 
     fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
-        handle(&self.local.sql, &Desk::default(), &self.local.entropy, &self.local.watch, self.local.now(), &request)
+        let local = &self.local;
+        let desk = Desk::new(Ttl(0), local.now());
+        handle(&local.sql, &desk, &local.entropy, &local.watch, local.now(), &request).map(|handled| handled.reply)
     }
 
     fn about(&self, request: SessionRequest) -> Result<SessionReply> {
@@ -124,7 +126,7 @@ impl World {
 
     fn watch(&self) {
         block_on(super::watch::run(&self.local.sql, &self.local, LIFETIMES)).unwrap();
-        block_on(self.courier.run(&self.local.sql, &self.local)).unwrap();
+        block_on(self.courier.run(&self.local.sql, &self.local, UnixMillis::MAX)).unwrap();
         self.tell();
     }
 
@@ -165,7 +167,7 @@ fn a_changed_account_is_brought_to_its_sessions_and_ends_them() {
     assert_eq!((changed.version, changed.floor, changed.disabled), (2, 2, true));
     assert!(!world.signed_in(&late, None), "a sign-in that was judged by the account as it was does not count");
     world.local.store.fail_next(Fault::Before);
-    let run = || block_on(world.courier.run(&world.local.sql, &world.local)).unwrap();
+    let run = || block_on(world.courier.run(&world.local.sql, &world.local, UnixMillis::MAX)).unwrap();
     assert!(!run());
     assert!(run());
     assert_eq!(roster::due(&world.local.sql, 9).unwrap(), Vec::new());
@@ -217,7 +219,7 @@ fn a_change_of_wards_has_listeners_ask_again_and_those_under_way_as_well() {
     assert!(!world.admits("ward/w", &session.listener()));
     let refused = world.follow(&session, "ward/w").unwrap_err();
     assert_eq!(refused.kind, Kind::Unavailable, "what was judged by the account as it was does not count");
-    block_on(world.courier.run(&world.local.sql, &world.local)).unwrap();
+    block_on(world.courier.run(&world.local.sql, &world.local, UnixMillis::MAX)).unwrap();
     let session = block_on(session::check(&world.local.store, SECRET, LIFETIMES, world.local.now(), &token)).unwrap();
     assert!(world.follow(&session, "ward/w").is_ok() && world.admits("ward/w", &session.listener()));
 }
@@ -317,10 +319,10 @@ fn a_store_that_went_back_is_told_once_more() {
     // A changed account: the standing of before is replaced again.
     let earlier = world.local.store.kept();
     world.change(Change { wards: Some(Vec::new()), ..Change::default() });
-    block_on(world.courier.run(&world.local.sql, &world.local)).unwrap();
+    block_on(world.courier.run(&world.local.sql, &world.local, UnixMillis::MAX)).unwrap();
     world.local.store.go_back(earlier);
     assert_eq!(confirm(&session), Confirmed::Changed);
-    block_on(world.courier.run(&world.local.sql, &world.local)).unwrap();
+    block_on(world.courier.run(&world.local.sql, &world.local, UnixMillis::MAX)).unwrap();
     let again = block_on(session::check(&world.local.store, SECRET, LIFETIMES, world.local.now(), &token)).unwrap();
     assert!(again.principal.wards.is_empty());
     assert_eq!(confirm(&again), Confirmed::Open);

@@ -43,7 +43,7 @@ fn second(world: &Local, values: &[(Parameter, i64)]) -> Vec<Option<Owner>> {
 fn told(world: &Local) -> Vec<(String, serde_json::Value)> {
     let topic = crate::channel::Topic::Patient("p".into());
     let mut all = Vec::new();
-    while let Some(delivery) = outbox::next(&world.sql, &topic).unwrap() {
+    while let Some(delivery) = outbox::next(&world.sql, &topic, UnixMillis::MAX).unwrap() {
         let last = delivery.first + delivery.events.len() as u64 - 1;
         all.extend(delivery.events.into_iter().map(|event| (event.kind, serde_json::from_str(&event.data).unwrap())));
         outbox::acknowledge(&world.sql, &topic, last, "e").unwrap();

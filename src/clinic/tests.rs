@@ -12,6 +12,7 @@ use crate::time::Clock;
 impl Local {
     fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
         handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.clock.now(), &request)
+            .map(|handled| handled.reply)
     }
 
     fn commit(&self, who: &Principal, changes: Vec<chart::records::Change>) -> Committed {
@@ -245,12 +246,12 @@ fn events_reach_patient_and_ward_once_though_topics_fail_and_replies_are_lost() 
     world.commit(&admin, vec![stay("e", "p", "w1", "in-progress")]);
     world.unreachable.set(true);
     world.commit(&admin, vec![observation("a", "p")]);
-    assert!(!block_on(courier.run(&world.sql, &world)).unwrap());
+    assert!(!block_on(courier.run(&world.sql, &world, UnixMillis::MAX)).unwrap());
     world.commit(&admin, vec![observation("b", "p")]);
     world.unreachable.set(false);
     world.reply_lost.set(true);
-    assert!(!block_on(courier.run(&world.sql, &world)).unwrap());
-    assert!(block_on(courier.run(&world.sql, &world)).unwrap());
+    assert!(!block_on(courier.run(&world.sql, &world, UnixMillis::MAX)).unwrap());
+    assert!(block_on(courier.run(&world.sql, &world, UnixMillis::MAX)).unwrap());
     for topic in ["patient/p", "ward/w1"] {
         assert_eq!(world.events(topic), ["Observation/a/_history/1", "Observation/b/_history/1"], "{topic}");
     }

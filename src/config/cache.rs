@@ -62,6 +62,8 @@ pub struct Cache {
     pub stale: Stale,
     /// The most bytes of opened views in the memory of one isolate.
     pub memory: usize,
+    /// So long may an isolate rely on what it was told of a head; 0 is off.
+    pub lease: Ttl,
 }
 
 fn derived(secret: &[u8], purpose: &[u8]) -> [u8; 32] {
@@ -118,12 +120,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             );
             Vec::new()
         });
+        let lease = Ttl(self.number("READ_LEASE_MS", 0, 0, 1_000));
         let megabytes = self.number("CACHE_MEMORY_MB", 16, 0, 64);
         Cache {
             names: derived(session_key, b"bedside cache names 1"),
             masters,
             ttl: Ttl::from_secs(self.number("CACHE_TTL_SECONDS", 3_600, 1, 24 * 3_600)),
             stale: Stale { classes, longest },
+            lease,
             memory: usize::try_from(megabytes.saturating_mul(1 << 20)).unwrap_or(usize::MAX),
         }
     }

@@ -59,9 +59,6 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let sessions = self.on("SESSIONS_ON");
         let leases = self.on("LEASES_ON");
         let heads = self.on("HEADS_ON");
-        if heads == On::Redis {
-            self.wrong("HEADS_ON", "HEADS_ON=redis is not built yet: patients' heads are kept on objects");
-        }
         let cache = match self.text("CACHE_ON").as_deref() {
             None | Some("objects") => CacheOn::Store(On::Objects),
             Some("redis") => CacheOn::Store(On::Redis),
@@ -203,7 +200,7 @@ mod tests {
     fn what_is_not_known_is_refused() {
         assert_eq!(problems(&[("SESSIONS_ON", "postgres")])[0].0, "SESSIONS_ON");
         assert_eq!(problems(&[("CACHE_ON", "disk")])[0].0, "CACHE_ON");
-        assert_eq!(problems(&[("HEADS_ON", "redis"), URL, TOKEN])[0].0, "HEADS_ON");
+        assert_eq!(problems(&[("HEADS_ON", "disk")])[0].0, "HEADS_ON");
     }
 
     #[test]

@@ -13,11 +13,12 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, State, console_error};
 
 use super::alarm::Alarm;
-use super::platform::Edge;
+use super::platform::{self, Edge};
 use super::sql::ObjectSql;
 use super::{call, settings};
+use crate::chart::cache::read::Ports;
 use crate::clinic::courier::{self, Courier};
-use crate::clinic::{self, ClinicReply, ClinicRequest, Desk, watch};
+use crate::clinic::{self, ClinicReply, ClinicRequest, Desk, Handled, watch};
 use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
 use crate::session::Lifetimes;
@@ -68,7 +69,7 @@ impl Inner {
         self.alarm.keep(&self.state, &self.sql).await
     }
 
-    fn answer(&self, asked: &ClinicRequest) -> Result<ClinicReply> {
+    fn answer(&self, asked: &ClinicRequest) -> Result<Handled> {
         self.prepare()?;
         clinic::handle(&self.sql, &self.desk, &self.edge, &self.watch, self.edge.now(), asked)
     }
@@ -76,14 +77,21 @@ impl Inner {
     /// Answers what may leave something to bring, and brings it once the answer is on its way.
     async fn change(self: Rc<Self>, asked: ClinicRequest) -> Result<ClinicReply> {
         self.arm().await?;
-        let answer = self.answer(&asked)?;
+        let answer = match self.edge.heads() {
+            Some(heads) => clinic::handle_apart(&self.sql, &self.desk, &self.watch, heads, &self.edge, &asked).await,
+            None => self.answer(&asked),
+        };
+        let Handled { reply, wait } = answer?;
         // In the same turn as the commit, so that both are kept or neither is.
         self.alarm.keep(&self.state, &self.sql).await?;
+        if wait > Ttl(0) {
+            self.edge.pause(wait).await;
+        }
         let inner = Rc::clone(&self);
         self.state.wait_until(async move {
             futures_util::join!(inner.tell(), inner.bring());
         });
-        Ok(answer)
+        Ok(reply)
     }
 
     /// Tells whoever has yet to hear of an end.
@@ -94,7 +102,7 @@ impl Inner {
     }
 
     async fn bring(&self) -> bool {
-        match self.courier.run(&self.sql, &self.edge).await {
+        match self.courier.run(&self.sql, &self.edge, self.desk.bar(self.edge.now())).await {
             Ok(nothing_owed) => nothing_owed,
             Err(error) => {
                 console_error!("the courier failed: {error}");
@@ -172,14 +180,17 @@ impl Clinic {
     pub fn new(state: DurableObjectState, env: Env) -> Clinic {
         let state = State::from(state);
         // Without settings nothing is served, and no request comes here.
-        let rules = settings(&env).as_ref().as_ref().map_or(Rules::default(), |config| config.alerts);
+        let settings = settings(&env);
+        let settings = settings.as_ref().as_ref();
+        let rules = settings.map_or(Rules::default(), |config| config.alerts);
+        let lease = settings.map_or(Ttl(0), |config| config.cache.lease);
         let inner = Inner {
             sql: ObjectSql::of(&state),
             watch: Watch::new(rules),
             edge: Edge::of_object(env),
             state,
             courier: Courier::default(),
-            desk: Desk::default(),
+            desk: Desk::new(lease, platform::now()),
             prepared: Cell::new(false),
             alarm: Alarm::default(),
             vain: Cell::new(0),
@@ -195,7 +206,7 @@ impl Clinic {
                 let inner = Rc::clone(&self.inner);
                 future_to_promise(async move { Ok(written(inner.change(asked).await)) }).into()
             }
-            asked => written(asked.and_then(|asked| self.inner.answer(&asked))),
+            asked => written(asked.and_then(|asked| self.inner.answer(&asked)).map(|handled| handled.reply)),
         }
     }
 

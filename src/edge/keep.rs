@@ -9,6 +9,7 @@ use super::call;
 use super::kv::CacheNamespace;
 use super::leases::{LeaseCall, LeaseReply, WATCH};
 use super::outgoing::Outgoing;
+use crate::chart::cache::apart::Heads;
 use crate::config::Config;
 use crate::config::stores::{CacheOn, On};
 use crate::error::{Error, Kind, Result};
@@ -164,6 +165,8 @@ pub struct Keepers {
     pub leases: LeaseBackend,
     /// Cached views.
     pub cache: Cache,
+    /// Patients' heads, where they are not kept with the records.
+    pub heads: Option<Heads<Backend>>,
 }
 
 impl Keepers {
@@ -171,7 +174,7 @@ impl Keepers {
     pub fn new(env: &Rc<Env>, keeper: Keeper, config: Option<&Config>) -> Keepers {
         let Some(stores) = config.map(|config| &config.stores) else {
             let (sessions, leases) = (Backend::Unset, LeaseBackend::Unset);
-            return Keepers { sessions, leases, cache: Cache::Store(Backend::Unset) };
+            return Keepers { sessions, leases, cache: Cache::Store(Backend::Unset), heads: None };
         };
         // One for all: what they read in the same turn goes out as one request.
         let redis = stores.redis.as_ref();
@@ -192,6 +195,10 @@ impl Keepers {
             }
             (On::Redis, None) => LeaseBackend::Unset,
         };
-        Keepers { sessions: on(stores.sessions), leases, cache }
+        let heads = match (config, stores.heads) {
+            (Some(config), On::Redis) => Some(Heads::new(on(On::Redis), config.cache.names)),
+            _ => None,
+        };
+        Keepers { sessions: on(stores.sessions), leases, cache, heads }
     }
 }

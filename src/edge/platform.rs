@@ -10,14 +10,21 @@ use super::boundary::{Asked, Keeper, Outcome};
 use super::incoming::EdgeRequest;
 use super::keep::{Backend, Cache, Keepers, LeaseBackend};
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
+use crate::access::Scope;
 use crate::channel::{Topic, TopicReply, TopicRequest};
+use crate::chart::cache::apart::Heads;
 use crate::chart::cache::read::Ports;
 use crate::chart::cache::seal::Cipher;
+use crate::chart::cache::split::Split;
 use crate::chart::cache::tier::Tier;
+use crate::chart::cache::window::Window;
+use crate::chart::cache::{Fill, Filling, Looked, Source, Whose};
+use crate::chart::records::{Answer, Query};
 use crate::clinic::courier::Outside;
-use crate::clinic::{Clinic, ClinicReply, ClinicRequest};
+use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
 use crate::error::{Error, Result};
 use crate::http::{Incoming, Platform, Subscription};
+use crate::session::Session;
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 
 #[wasm_bindgen]
@@ -52,6 +59,9 @@ pub struct Edge {
 thread_local! {
     /// The views in this isolate's memory. Plain data: it may outlive a request.
     static TIER: OnceCell<Rc<RefCell<Tier>>> = const { OnceCell::new() };
+    /// What this isolate was just told of heads, and of sessions. The same.
+    static WINDOW: OnceCell<Rc<RefCell<Window<Looked>>>> = const { OnceCell::new() };
+    static SEATS: OnceCell<Rc<RefCell<Window<Session>>>> = const { OnceCell::new() };
 }
 
 impl Edge {
@@ -76,6 +86,15 @@ impl Edge {
         let settings = super::settings(&self.env);
         let keeper = Keeper::Timer(call::DEADLINE);
         Edge { keepers: Keepers::new(&self.env, keeper, settings.as_ref().as_ref().ok()), keeper, ..self.clone() }
+    }
+
+    /// Patients' heads, where they are not kept with the records.
+    pub fn heads(&self) -> Option<&Heads<Backend>> {
+        self.keepers.heads.as_ref()
+    }
+
+    fn lease(&self) -> Ttl {
+        super::settings(&self.env).as_ref().as_ref().map_or(Ttl(0), |config| config.cache.lease)
     }
 
     /// The bindings.
@@ -169,12 +188,58 @@ impl Cipher for Edge {
     }
 }
 
+/// Where heads and records come from, as the settings say.
+pub enum Records {
+    /// Both from the clinic's object.
+    Together(Edge),
+    /// Heads from a store of their own.
+    Apart(Box<Split<Backend, clinic::Records<Edge>, Edge>>),
+}
+
+impl Source for Records {
+    async fn look(&self, whose: &Whose, version: bool) -> Result<Looked> {
+        match self {
+            Records::Together(edge) => edge.look(whose, version).await,
+            Records::Apart(split) => split.look(whose, version).await,
+        }
+    }
+
+    async fn fill(&self, fill: Fill) -> Result<Filling> {
+        match self {
+            Records::Together(edge) => Source::fill(edge, fill).await,
+            Records::Apart(split) => split.fill(fill).await,
+        }
+    }
+
+    async fn give_back(&self, view: &str, token: u64) -> Result<()> {
+        match self {
+            Records::Together(edge) => edge.give_back(view, token).await,
+            Records::Apart(split) => split.give_back(view, token).await,
+        }
+    }
+
+    async fn direct(&self, scope: Scope, query: Query) -> Result<Answer> {
+        match self {
+            Records::Together(edge) => edge.direct(scope, query).await,
+            Records::Apart(split) => split.direct(scope, query).await,
+        }
+    }
+}
+
 impl Ports for Edge {
-    type Source = Edge;
+    type Source = Records;
     type Cache = Cache;
 
-    fn source(&self) -> &Edge {
-        self
+    fn source(&self) -> Records {
+        match &self.keepers.heads {
+            None => Records::Together(self.clone()),
+            Some(heads) => Records::Apart(Box::new(Split {
+                heads: heads.clone(),
+                tokens: heads.store().clone(),
+                origin: clinic::Records(self.clone()),
+                outside: self.clone(),
+            })),
+        }
     }
 
     fn cache(&self) -> &Cache {
@@ -184,6 +249,10 @@ impl Ports for Edge {
     fn tier(&self) -> Rc<RefCell<Tier>> {
         let most = || super::settings(&self.env).as_ref().as_ref().map_or(0, |config| config.cache.memory);
         TIER.with(|tier| Rc::clone(tier.get_or_init(|| Rc::new(RefCell::new(Tier::new(most()))))))
+    }
+
+    fn window(&self) -> Rc<RefCell<Window<Looked>>> {
+        WINDOW.with(|window| Rc::clone(window.get_or_init(|| Rc::new(RefCell::new(Window::new(self.lease()))))))
     }
 
     async fn pause(&self, ttl: Ttl) {
@@ -199,6 +268,10 @@ impl Ports for Edge {
 }
 
 impl Platform for Edge {
+    fn seats(&self) -> Rc<RefCell<Window<Session>>> {
+        SEATS.with(|seats| Rc::clone(seats.get_or_init(|| Rc::new(RefCell::new(Window::new(self.lease()))))))
+    }
+
     fn report(&self, error: &Error, request: &str) {
         worker::console_error!("request {request}: {error}");
     }

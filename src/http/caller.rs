@@ -7,10 +7,12 @@ use super::sign_in::Transport;
 use super::{Context, Incoming, Platform};
 use crate::access::audit::Actor;
 use crate::access::{Action, Scope, decide};
+use crate::chart::cache::window;
 use crate::clinic::sessions::Sessions;
 use crate::error::{Error, Kind, Result};
 use crate::session::token::Token;
 use crate::session::{self, Lifetimes, Session, signed_out};
+use crate::time::Ttl;
 
 /// The session cookie (RFC 6265bis section 4.1.3.2: bound to this host, path and TLS or loopback).
 pub const COOKIE: &str = "__Host-session";
@@ -93,6 +95,36 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
             return Ok(caller);
         }
         self.touched(caller).await
+    }
+
+    /// Who is calling, for what only reads: by what this isolate was just told, while that may be relied on.
+    pub async fn reader(&self) -> Result<Caller> {
+        let seats = self.platform.seats();
+        if seats.borrow().is_off() {
+            return self.caller().await;
+        }
+        let token = token(self.request).ok_or_else(signed_out)?;
+        let (hash, asked) = (token.hash(&self.config.session_key)?, self.platform.now());
+        let told = seats.borrow_mut().get(asked, &hash).filter(|session| session.is_open(asked));
+        let known = told.as_ref().map(|session| session.idle_expires_at);
+        let caller = match told {
+            Some(session) if self.request.header(BACKGROUND).as_deref() == Some("?1") => Caller { session },
+            Some(session) => self.touched(Caller { session }).await?,
+            None => self.caller().await?,
+        };
+        // It is as the store has it where the store was asked, or has just taken it.
+        if known != Some(caller.session.idle_expires_at) {
+            seats.borrow_mut().put(asked, self.platform.now(), &hash, caller.session.clone());
+        }
+        Ok(caller)
+    }
+
+    /// Waits until nobody relies any more on a session's being as it was: before an end or a change is acknowledged.
+    pub async fn settled(&self) {
+        let longest = window::longest(self.config.cache.lease);
+        if longest > Ttl(0) {
+            self.platform.pause(longest).await;
+        }
     }
 
     /// The caller, once the idle clock has been moved if that is due.

@@ -261,7 +261,8 @@ fn the_board_shows_a_ward_at_one_instant_and_a_display_only_initials() {
     assert_eq!(patient["alerts"][0]["severity"], "low-medium");
     assert_eq!(patient["monitor"], serde_json::json!({ "interval_seconds": 10, "silent": false }));
     // What comes after it goes on from its cursor.
-    block_on(crate::clinic::courier::Courier::default().run(&app.platform.sql, &app.platform)).unwrap();
+    block_on(crate::clinic::courier::Courier::default().run(&app.platform.sql, &app.platform, UnixMillis::MAX))
+        .unwrap();
     let events = |cursor: &str| {
         let page = value(&get(&app, &nora, &format!("/channels/ward/w1?after={cursor}")));
         let kinds = page["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned());

@@ -2,10 +2,10 @@ use super::testing::*;
 use super::*;
 use crate::clinic::courier::Courier;
 use crate::testing::block_on;
-use crate::time::Ttl;
+use crate::time::{Ttl, UnixMillis};
 
 fn deliver(app: &Here) {
-    assert!(block_on(Courier::default().run(&app.platform.sql, &app.platform)).unwrap());
+    assert!(block_on(Courier::default().run(&app.platform.sql, &app.platform, UnixMillis::MAX)).unwrap());
 }
 
 fn post(app: &Here, token: &str, path: &str, body: &str) -> Response {

@@ -3,6 +3,8 @@
 //! Invariant: a page ends where the clinic's object says, and its `next` link asks for the same with nothing but the place
 //! changed, so that pages never overlap and, while nothing is written, leave nothing out.
 
+use std::rc::Rc;
+
 use super::fhir::{FHIR_JSON, PAGE, history_entry};
 use super::reply::Response;
 use super::views::{self, bypass, reading};
@@ -52,7 +54,7 @@ pub async fn everything<P: Platform, R: Incoming>(context: &Context<'_, P, R>, i
             count: page.count,
         },
         known: Vec::new(),
-        render: page,
+        render: Rc::new(page),
     };
     views::view(context, ResourceType::Patient, ask).await
 }

@@ -3,6 +3,8 @@
 //! Invariant: what is inside one patient's compartment is read through the cache and never older than the last acknowledged
 //! write; everything else is read where it is kept. A body is checked whole before anything is written.
 
+use std::rc::Rc;
+
 use super::once::Once;
 use super::reply::{self, Response};
 use super::route::{self, Route};
@@ -111,7 +113,7 @@ fn shown(request: &impl Incoming, version: u64, updated: UnixMillis, body: Optio
 }
 
 /// The view that is one resource.
-fn resource(kind: ResourceType, id: &str) -> Ask<AsResource> {
+fn resource(kind: ResourceType, id: &str) -> Ask {
     Ask {
         whose: match kind {
             ResourceType::Patient => Whose::Patient(id.to_owned()),
@@ -124,7 +126,7 @@ fn resource(kind: ResourceType, id: &str) -> Ask<AsResource> {
         versioned: true,
         query: Query::Read { kind, id: id.to_owned(), version: None },
         known: Vec::new(),
-        render: AsResource,
+        render: Rc::new(AsResource),
     }
 }
 

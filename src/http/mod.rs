@@ -27,6 +27,7 @@ mod telemetry;
 mod users;
 mod views;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -40,14 +41,19 @@ use crate::access::bar::Listener;
 use crate::channel::Topic;
 use crate::channel::cursor::Position;
 use crate::chart::cache::read::Ports;
+use crate::chart::cache::window::Window;
 use crate::clinic::Clinic;
 use crate::clinic::courier::Outside;
 use crate::config::{Config, Problem};
 use crate::error::{Error, Kind, Result};
+use crate::session::Session;
 use crate::time::Entropy;
 
 /// What requests need from outside.
 pub trait Platform: Outside + Entropy + Clinic + Ports {
+    /// The sessions that this isolate was just told are valid, by the hash of their token.
+    fn seats(&self) -> Rc<RefCell<Window<Session>>>;
+
     /// Notes an error of our own for the operator, with the id of the request.
     fn report(&self, error: &Error, request: &str);
 }

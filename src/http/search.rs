@@ -3,7 +3,9 @@
 //! Invariant: the links of a page ask for what was understood of the query and for nothing else, and `next` with the place
 //! where this page ended, so that records that come in between move nothing.
 
-use std::future::Future;
+use std::rc::Rc;
+
+use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::caller::Caller;
 use super::fhir::{FHIR_JSON, PAGE};
@@ -31,10 +33,10 @@ pub async fn search<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind:
         let caller = context.caller().await?;
         caller.may(reading(kind))?;
         let page = page(context, kind, [query?, form(context).await?].concat())?;
-        return found(context, async { Ok(caller) }, page).await;
+        return found(context, async { Ok(caller) }.boxed_local(), page).await;
     }
     match query.and_then(|query| page(context, kind, query)) {
-        Ok(page) => found(context, context.caller(), page).await,
+        Ok(page) => found(context, context.reader().boxed_local(), page).await,
         Err(error) => Err(views::misunderstood(context, kind, error).await),
     }
 }
@@ -60,7 +62,7 @@ fn page<P: Platform, R: Incoming>(
 
 async fn found<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
-    caller: impl Future<Output = Result<Caller>>,
+    caller: LocalBoxFuture<'_, Result<Caller>>,
     page: Page,
 ) -> Result<Response> {
     let kind = page.kind;
@@ -79,7 +81,7 @@ async fn found<P: Platform, R: Incoming>(
             versioned: false,
             query,
             known: Vec::new(),
-            render: page,
+            render: Rc::new(page),
         };
         return views::view_by(context, caller, kind, ask).await;
     }

@@ -171,5 +171,6 @@ async fn end<P: Platform, R: Incoming>(
     session::revoke(context.platform.sessions(), &ended).await.map_err(|_| {
         Error::unavailable("the end is recorded and not yet in force everywhere; it will be, or send it again")
     })?;
+    context.settled().await;
     Ok(ended)
 }

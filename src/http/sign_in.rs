@@ -138,6 +138,9 @@ pub async fn issue<P: Platform, R: Incoming>(
         return Ok(None);
     }
     session::revoke(store, previous.as_slice()).await?;
+    if previous.is_some() {
+        context.settled().await;
+    }
     Ok(Some((session, token)))
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::testing::{Local, block_on};
+use crate::time::Ttl;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 pub(super) const SETUP: &str = "setup-token-of-at-least-32-characters";
@@ -75,12 +76,18 @@ impl Incoming for Sent {
 pub(super) type Here = App<Local>;
 
 pub(super) fn app() -> Here {
+    app_with_lease(Ttl(0))
+}
+
+/// Where readers may rely on what they were told for `lease`.
+fn app_with_lease(lease: Ttl) -> Here {
     let settings = |name: &str| match name {
         "SESSION_KEY" => Some(KEY.to_owned()),
         "SETUP_TOKEN" => Some(SETUP.to_owned()),
+        "READ_LEASE_MS" => Some(lease.0.to_string()),
         _ => None,
     };
-    App { config: Rc::new(Config::read(settings)), platform: Local::new() }
+    App { config: Rc::new(Config::read(settings)), platform: Local::with_lease(lease) }
 }
 
 pub(super) fn ask(app: &Here, sent: &Sent) -> Response {
@@ -104,7 +111,11 @@ pub(super) fn text(value: &serde_json::Value, pointer: &str) -> String {
 
 /// An app with an administrator; gives their token.
 pub(super) fn ready() -> (Here, String) {
-    let app = app();
+    ready_with_lease(Ttl(0))
+}
+
+pub(super) fn ready_with_lease(lease: Ttl) -> (Here, String) {
+    let app = app_with_lease(lease);
     let body = format!(r#"{{"username":"admin","name":"A","role":"admin","password":"{PASSWORD}"}}"#);
     let made = ask(&app, &Sent::new("POST", "/users").json(&body).header("authorization", &format!("Setup {SETUP}")));
     assert_eq!(made.status, 201, "{made:?}");

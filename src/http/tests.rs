@@ -4,6 +4,7 @@ use super::testing::*;
 use super::*;
 use crate::clinic::courier::Courier;
 use crate::testing::{Local, block_on};
+use crate::time::UnixMillis;
 
 #[test]
 fn the_first_account_is_made_with_the_setup_token_once() {
@@ -182,7 +183,7 @@ fn an_observation_and_its_event_commit_together() {
     let empty = value(&get(&app, &token, "/channels/patient/p"));
     let cursor = text(&empty, "/cursor");
     let made = ask(&app, &Sent::new("POST", "/fhir/Observation").json(&observation("p")).by(&token));
-    block_on(Courier::default().run(&app.platform.sql, &app.platform)).unwrap();
+    block_on(Courier::default().run(&app.platform.sql, &app.platform, UnixMillis::MAX)).unwrap();
     let events = page(&cursor);
     assert_eq!(text(&events, "/events/0/id"), format!("Observation/{}/_history/1", text(&value(&made), "/id")));
     assert_eq!(events["events"][0]["data"]["version"], 1);

@@ -286,6 +286,7 @@ async fn apply<P: Platform, R: Incoming>(
         )
     })?;
     context.platform.ask(ClinicRequest::Heard(standing)).await?;
+    context.settled().await;
     Ok(account)
 }
 

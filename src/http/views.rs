@@ -3,7 +3,7 @@
 //! Invariant: what a view shows does not depend on who asks: whether they may see it is decided by their role before, and by
 //! the head after it was asked for. So the same view serves all of them.
 
-use std::future::Future;
+use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::caller::Caller;
 use super::input;
@@ -45,12 +45,12 @@ impl Render for AsResource {
 }
 
 /// Reads the view that `ask` says, of resources of `kind`, and answers it.
-pub async fn view<P: Platform, R: Incoming, V: Render>(
+pub async fn view<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
-    ask: Ask<V>,
+    ask: Ask,
 ) -> Result<Response> {
-    view_by(context, context.caller(), kind, ask).await
+    view_by(context, context.reader().boxed_local(), kind, ask).await
 }
 
 /// The error of a request that cannot be understood; whoever may not ask learns that instead.
@@ -66,16 +66,17 @@ pub async fn misunderstood<P: Platform, R: Incoming>(
 }
 
 /// The same by a caller who is being found out, or is known.
-pub async fn view_by<P: Platform, R: Incoming, V: Render>(
+pub async fn view_by<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
-    caller: impl Future<Output = Result<Caller>>,
+    caller: LocalBoxFuture<'_, Result<Caller>>,
     kind: ResourceType,
-    ask: Ask<V>,
+    ask: Ask,
 ) -> Result<Response> {
     let no_cache = context
         .request
         .header("cache-control")
         .is_some_and(|value| value.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache")));
+    let ask = Ask { known: input::entity_tags(context.request), ..ask };
     let allowed = async {
         let caller = caller.await?;
         let scope = caller.may(reading(kind))?;
@@ -90,9 +91,7 @@ pub async fn view_by<P: Platform, R: Incoming, V: Render>(
         let staff = matches!(caller.session.principal.role, Role::Admin | Role::Practitioner | Role::Nurse);
         Ok(Allowed { scope, fresh: no_cache && staff })
     };
-    let known = input::entity_tags(context.request);
-    let Read { got, status, timing, position } =
-        read(context.platform, &context.config.cache, &Ask { known, ..ask.clone() }, allowed).await?;
+    let Read { got, status, timing, position } = read(context.platform, &context.config.cache, &ask, allowed).await?;
     let response = match got {
         Got::View(view, etag) => {
             let version = view.version;
@@ -100,7 +99,7 @@ pub async fn view_by<P: Platform, R: Incoming, V: Render>(
             with_date(response, version.map(|(_, updated)| updated))
         }
         Got::Same(etag, updated) => with_date(Response::empty(304).header("etag", weak(&etag)), updated),
-        Got::Plain(answer) => plain(context.request, &ask.render, &answer)?,
+        Got::Plain(answer) => plain(context.request, &*ask.render, &answer)?,
     };
     let response = response.header("cache-status", status.header()).header("server-timing", timing.header());
     let response = match (&ask.whose, position) {
@@ -125,7 +124,7 @@ fn with_date(response: Response, updated: Option<crate::time::UnixMillis>) -> Re
 }
 
 /// The reply of what is not kept.
-fn plain(request: &impl Incoming, render: &impl Render, answer: &Answer) -> Result<Response> {
+fn plain(request: &impl Incoming, render: &dyn Render, answer: &Answer) -> Result<Response> {
     if let Some(Rendered { version, body }) = render.render(answer) {
         let Some((version, updated)) = version else { return Ok(Response::fhir(200, body)) };
         let same = input::if_none_match(request, version);

@@ -1,9 +1,11 @@
 //! Views of a patient, over a deployment in one process.
 
-use super::testing::{Here, Sent, ask, get, header, observation, patient, put, ready, sign_in, text, user, value};
+use super::testing::{
+    Here, Sent, ask, get, header, observation, patient, put, ready, ready_with_lease, sign_in, text, user, value,
+};
 use super::*;
 use crate::store::memory::Fault;
-use crate::time::Ttl;
+use crate::time::{Clock, Ttl};
 
 fn status(response: &Response) -> String {
     header(response, "cache-status").unwrap_or_else(|| panic!("{response:?}")).to_owned()
@@ -218,4 +220,31 @@ fn a_patients_deletion_makes_what_was_cached_of_them_unreadable() {
     assert_eq!(ask(&app, &Sent::new("DELETE", "/fhir/Patient/p").by(&token)).status, 204);
     assert_ne!(salt(), before);
     assert_eq!(get(&app, &token, "/fhir/Patient/p").status, 410);
+}
+
+#[test]
+fn what_was_just_told_costs_nothing_and_ends_before_a_change_is_acknowledged() {
+    let (app, admin) = ready_with_lease(Ttl(300));
+    patient(&app, &admin, "p");
+    user(&app, &admin, "ada", r#""role":"nurse""#);
+    let ada = sign_in(&app, "ada");
+    let read = || get(&app, &ada, "/fhir/Patient/p");
+    assert_eq!(read().status, 200);
+    assert_eq!(calls(&app, || assert_eq!(read().status, 200)), (0, 0, 0), "neither session nor head nor entry");
+    app.platform.pass(Ttl(300));
+    assert_eq!(calls(&app, || assert_eq!(read().status, 200)), (1, 1, 0), "then both are asked for again");
+    // A change is acknowledged when nobody relies any more on what was before.
+    let from = app.platform.now();
+    let changed = put(&app, &admin, "/fhir/Patient/p", r#"{"resourceType":"Patient","id":"p","active":true}"#);
+    assert_eq!((changed.status, from.until(app.platform.now())), (200, Ttl(338)));
+    assert!(read().body.contains("active"));
+    // Nobody has been told of this one for a while: it is not waited for.
+    app.platform.pass(Ttl::from_secs(1));
+    let from = app.platform.now();
+    put(&app, &admin, "/fhir/Patient/p", r#"{"resourceType":"Patient","id":"p","active":false}"#);
+    assert_eq!(from.until(app.platform.now()), Ttl(0));
+    // So is the end of a session.
+    assert_eq!(read().status, 200);
+    assert_eq!(ask(&app, &Sent::new("DELETE", "/session").by(&ada)).status, 204);
+    assert_eq!(read().status, 401);
 }

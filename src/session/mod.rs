@@ -294,6 +294,11 @@ impl Session {
         lifetimes.hearsay && now >= self.row.confirmed.plus(lifetimes.step())
     }
 
+    /// Whether neither lifetime has run out at `now`, as far as is known here.
+    pub fn is_open(&self, now: UnixMillis) -> bool {
+        now < self.expires_at && self.idle_expires_at.is_none_or(|at| now < at)
+    }
+
     /// What the clinic's object notes of it. `device` is what it was opened on.
     pub fn opening(&self, device: String, lifetimes: Lifetimes) -> registry::Opening {
         registry::Opening {

@@ -2,7 +2,7 @@
 //! native tests, the object inside workerd and a real Redis over HTTP by [`outside`]. [`mutants`] shows that they can break.
 
 mod mutants;
-mod outside;
+pub(crate) mod outside;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -16,7 +16,7 @@ use crate::time::UnixMillis;
 pub mod agenda;
 pub mod bytes;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(test)]
 mod faults;
 pub mod kv;

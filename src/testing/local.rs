@@ -8,9 +8,11 @@ use std::rc::Rc;
 
 use super::{DrivenClock, Seeded, SoftCipher, block_on};
 use crate::channel::{Topic, TopicReply, TopicRequest, object};
+use crate::chart::cache::Looked;
 use crate::chart::cache::read::Ports;
 use crate::chart::cache::seal::Cipher;
 use crate::chart::cache::tier::Tier;
+use crate::chart::cache::window::Window;
 use crate::clinic::courier::Outside;
 use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest, Desk};
 use crate::config::Retention;
@@ -18,6 +20,7 @@ use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
 use crate::http::Platform;
 use crate::lease::native::Native;
+use crate::session::Session;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
@@ -57,11 +60,18 @@ pub struct World {
     pub reports: RefCell<Vec<String>>,
     pub desk: Desk,
     pub tier: Rc<RefCell<Tier>>,
+    pub window: Rc<RefCell<Window<Looked>>>,
+    pub seats: Rc<RefCell<Window<Session>>>,
     cipher: SoftCipher,
 }
 
 impl Local {
     pub fn new() -> Local {
+        Local::with_lease(Ttl(0))
+    }
+
+    /// Where readers may rely on what they were told for `lease`.
+    pub fn with_lease(lease: Ttl) -> Local {
         let clock = Rc::new(DrivenClock(Cell::new(1_764_000_000_000)));
         let sql = Sqlite::open();
         clinic::prepare(&sql).unwrap();
@@ -78,8 +88,10 @@ impl Local {
             reply_lost: Cell::new(false),
             asked: Cell::new(0),
             reports: RefCell::default(),
-            desk: Desk::default(),
+            desk: Desk::new(lease, UnixMillis(0)),
             tier: Rc::new(RefCell::new(Tier::new(1 << 20))),
+            window: Rc::new(RefCell::new(Window::new(lease))),
+            seats: Rc::new(RefCell::new(Window::new(lease))),
             cipher: SoftCipher::new(6),
         }))
     }
@@ -104,7 +116,9 @@ impl Entropy for Local {
 impl Clinic for Local {
     async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
         self.asked.set(self.asked.get() + 1);
-        clinic::handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.now(), &request)
+        let handled = clinic::handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.now(), &request)?;
+        self.pass(handled.wait);
+        Ok(handled.reply)
     }
 }
 
@@ -150,8 +164,8 @@ impl Ports for Local {
     type Source = Local;
     type Cache = Memory<DrivenClock>;
 
-    fn source(&self) -> &Local {
-        self
+    fn source(&self) -> Local {
+        self.clone()
     }
 
     fn cache(&self) -> &Self::Cache {
@@ -160,6 +174,10 @@ impl Ports for Local {
 
     fn tier(&self) -> Rc<RefCell<Tier>> {
         Rc::clone(&self.tier)
+    }
+
+    fn window(&self) -> Rc<RefCell<Window<Looked>>> {
+        Rc::clone(&self.window)
     }
 
     async fn pause(&self, ttl: Ttl) {
@@ -172,6 +190,10 @@ impl Ports for Local {
 }
 
 impl Platform for Local {
+    fn seats(&self) -> Rc<RefCell<Window<Session>>> {
+        Rc::clone(&self.seats)
+    }
+
     fn report(&self, error: &Error, _request: &str) {
         self.reports.borrow_mut().push(error.to_string());
     }

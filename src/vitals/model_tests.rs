@@ -237,7 +237,7 @@ impl Model {
         let mut escalated = Vec::new();
         for topic in outbox::owed(&self.sql, 100).unwrap() {
             let mut applied = 0;
-            while let Some(delivery) = outbox::next(&self.sql, &topic).unwrap() {
+            while let Some(delivery) = outbox::next(&self.sql, &topic, UnixMillis::MAX).unwrap() {
                 applied += delivery.events.len() as u64;
                 for event in delivery.events.iter().filter(|event| event.kind == "alert") {
                     let data: Value = serde_json::from_str(&event.data).unwrap();

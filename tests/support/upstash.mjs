@@ -107,7 +107,7 @@ async function main() {
     }
     if (request.method !== "POST") return send(405, { error: "Method Not Allowed" });
     const given = request.headers["upstash-sync-token"];
-    if (given !== undefined) {
+    if (given) {
       if (!(Number(given) >= 1 && Number(given) <= sync)) return send(400, { error: "ERR invalid sync token" });
       counts.synced += 1;
     }

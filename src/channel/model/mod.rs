@@ -139,7 +139,9 @@ impl Model {
     }
 
     fn send(&mut self) {
-        let Some(mut delivery) = outbox::next(&self.clinic, &self.topic).unwrap() else { return };
+        let Some(mut delivery) = outbox::next(&self.clinic, &self.topic, UnixMillis::MAX).unwrap() else {
+            return;
+        };
         match self.mutant {
             Mutant::SkipsTheOldestRow if delivery.events.len() > 1 => {
                 delivery.events.remove(0);
@@ -468,7 +470,7 @@ impl Model {
     }
 
     fn settle(&mut self) -> Result<(), String> {
-        while let Some(delivery) = outbox::next(&self.clinic, &self.topic).unwrap() {
+        while let Some(delivery) = outbox::next(&self.clinic, &self.topic, UnixMillis::MAX).unwrap() {
             self.deliver(delivery)?;
             let (applied, epoch) = self.acknowledgements.pop().unwrap();
             outbox::acknowledge(&self.clinic, &self.topic, applied, &epoch).unwrap();

@@ -5,14 +5,20 @@
 //! used. What a view shows follows from its patient and its name alone: who may see it is decided from the head before
 //! anything of it is served.
 
+pub mod apart;
 pub mod fills;
 pub mod life;
 pub mod names;
 pub mod read;
 pub mod seal;
 mod source_sql;
+pub mod split;
 pub mod status;
 pub mod tier;
+pub mod window;
+
+#[cfg(test)]
+mod model;
 
 pub use source_sql::{fill, look};
 
@@ -36,11 +42,25 @@ pub enum Whose {
     Record(ResourceType, String),
 }
 
+impl Whose {
+    /// In one word, for an isolate's memory.
+    pub fn question(&self) -> String {
+        match self {
+            Whose::Patient(patient) => format!("Patient/{patient}"),
+            Whose::Record(kind, id) => format!("{kind}/{id}"),
+        }
+    }
+}
+
 /// What is known of whose head was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
     /// The heads; empty where there is no such patient, or nobody whose record it is.
     pub heads: Vec<Head>,
+    /// Of a record whose heads are kept elsewhere: a patient whose it is, to be looked at next, together with the entry.
+    pub next: Option<String>,
+    /// Whether somebody writes to one of them this very moment: the origin is to be asked, and nothing kept.
+    pub writing: bool,
     /// Of the record, or the Patient: its version and when that was written, where it is asked for, known, and not deleted.
     pub version: Option<(u64, UnixMillis)>,
 }
@@ -56,8 +76,10 @@ pub struct Fill {
     pub view: String,
     /// Whether it holds what patients share.
     pub shared: bool,
-    /// So long may the origin take before another may try.
+    /// So long may the origin take before another may try; and so long nobody else asks it, if it was quicker.
     pub hold: Ttl,
+    /// The reader wants it from the origin, whoever else asks.
+    pub fresh: bool,
     /// What of all records the reader reaches.
     pub scope: Scope,
     /// What the origin is asked.
@@ -69,7 +91,7 @@ pub struct Fill {
 pub enum Filling {
     /// This caller alone fills it: what the origin answered, and the head that held before it was asked.
     Granted {
-        /// To be given back by [`Source::filled`].
+        /// To be given back by [`Source::give_back`] where nothing comes of it.
         token: u64,
         /// The head.
         head: Head,
@@ -96,8 +118,9 @@ pub trait Source {
     /// Asks the origin for a view, unless another does.
     fn fill(&self, fill: Fill) -> impl Future<Output = Result<Filling>>;
 
-    /// Gives a token back: the view is in the cache, or will not be.
-    fn filled(&self, view: &str, token: u64) -> impl Future<Output = Result<()>>;
+    /// Gives a token back with which nothing was kept, so that another may try at once. One with which something was kept
+    /// stays out until its deadline: whoever looked before that comes for it, and is told to look again.
+    fn give_back(&self, view: &str, token: u64) -> impl Future<Output = Result<()>>;
 
     /// Asks the origin for what is not cached.
     fn direct(&self, scope: Scope, query: Query) -> impl Future<Output = Result<Answer>>;

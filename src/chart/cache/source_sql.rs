@@ -25,7 +25,7 @@ pub fn look(sql: &impl Sql, whose: &Whose, version: bool) -> Result<Looked> {
     };
     let newest = if version { newest(sql, kind, id)? } else { None };
     let version = newest.filter(|record| record.body.is_some()).map(|record| (record.version, record.updated));
-    Ok(Looked { heads: heads(sql, whose)?, version })
+    Ok(Looked { heads: heads(sql, whose)?, version, ..Looked::default() })
 }
 
 /// Gives a token and the answer, or says that another has the token.
@@ -33,7 +33,7 @@ pub fn fill(sql: &impl Sql, fills: &mut Fills, now: UnixMillis, fill: &Fill) -> 
     let head = heads(sql, &fill.whose)?.into_iter().find(|head| head.owner.patient == fill.patient);
     // A record that has moved to another patient since is not kept under this one.
     let Some(head) = head else { return Ok(Filling::Unkept { answer: run(sql, &fill.scope, &fill.query)? }) };
-    match fills.begin(&fill.view, &tag(&head, fill.shared), now, fill.hold) {
+    match fills.begin(&fill.view, &tag(&head, fill.shared), now, fill.hold, fill.fresh) {
         None => Ok(Filling::Busy { head }),
         Some(token) => Ok(Filling::Granted { token, answer: run(sql, &fill.scope, &fill.query)?, head }),
     }

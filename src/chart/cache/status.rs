@@ -13,6 +13,8 @@ pub enum Forward {
     Changed,
     /// What the cache had is past its lifetime.
     Stale,
+    /// Somebody writes to the patient this very moment.
+    Writing,
     /// The request asked for it.
     Request,
     /// It is not cached.
@@ -56,6 +58,7 @@ impl Status {
             None => "Bedside; hit",
             Some(Forward::UriMiss) => "Bedside; fwd=uri-miss",
             Some(Forward::Changed) => "Bedside; fwd=miss; detail=changed",
+            Some(Forward::Writing) => "Bedside; fwd=miss; detail=writing",
             Some(Forward::Stale) => "Bedside; fwd=stale",
             Some(Forward::Request) => "Bedside; fwd=request",
             Some(Forward::Bypass) => "Bedside; fwd=bypass",

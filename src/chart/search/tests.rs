@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::access::audit::Actor;
 use crate::access::{Action, Principal, Role, decide};
+use crate::chart::head::Touched;
 use crate::chart::records::{Batch, Change, Committed, Guard, Write};
 use crate::chart::{commit, run};
 use crate::error::Kind;
@@ -61,7 +62,10 @@ impl World {
         let scope = decide(&who(Role::Admin, &[]), action).unwrap();
         let batch = Batch::new(scope, Actor { user: "u".into(), request: "r".into() }, vec![change]);
         let now = self.local.clock.now();
-        let committed = self.local.sql.transaction(|| commit(&self.local.sql, &self.local.entropy, now, &batch));
+        let committed = self
+            .local
+            .sql
+            .transaction(|| commit(&self.local.sql, &self.local.entropy, now, &batch, &mut Touched::default()));
         assert!(matches!(committed.unwrap(), Committed::All(_)));
     }
 

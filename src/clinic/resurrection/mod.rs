@@ -263,7 +263,7 @@ fn run<S: Losing>(model: &Model<S>) {
     tasks.push(Box::pin(async {
         while !ended.get() {
             model.pause(200).await;
-            let _ = courier.run(&model.sql, model).await;
+            let _ = courier.run(&model.sql, model, UnixMillis::MAX).await;
             let _ = courier.tell(&model.sql, model).await;
         }
     }));
@@ -277,7 +277,7 @@ fn run<S: Losing>(model: &Model<S>) {
         }
         shared.all().await;
         loop {
-            let _ = courier.run(&model.sql, model).await;
+            let _ = courier.run(&model.sql, model, UnixMillis::MAX).await;
             let _ = courier.tell(&model.sql, model).await;
             model.clock.0.set(model.clock.0.get() + registry::TELL_AGAIN.0);
             if !registry::owes(&model.sql).unwrap() && !courier::owes(&model.sql).unwrap() {

@@ -247,7 +247,8 @@ impl<S: Losing> Clinic for Model<S> {
             self.count("clinic not reached");
             return Err(Error::unavailable("lost"));
         }
-        let reply = handle(&self.sql, &Desk::default(), &self.random, &self.watch, self.now(), &request);
+        let reply = handle(&self.sql, &Desk::new(Ttl(0), self.now()), &self.random, &self.watch, self.now(), &request)
+            .map(|handled| handled.reply);
         self.pause(3).await;
         if self.faults.get() && self.chance(8) {
             self.count("clinic's reply lost");

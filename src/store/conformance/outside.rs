@@ -30,10 +30,10 @@ struct Servers {
 }
 
 #[derive(Deserialize)]
-struct Front {
-    name: String,
-    url: String,
-    token: String,
+pub(crate) struct Front {
+    pub name: String,
+    pub url: String,
+    pub token: String,
 }
 
 struct Unpark(Thread);
@@ -45,7 +45,7 @@ impl Wake for Unpark {
 }
 
 /// Runs a future that waits for other threads to its end.
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
@@ -76,14 +76,14 @@ fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> im
 }
 
 #[derive(Clone)]
-struct Wire {
+pub(crate) struct Wire {
     agent: ureq::Agent,
     clock: Rc<DrivenClock>,
     entropy: Rc<Seeded>,
 }
 
 impl Wire {
-    fn new(clock: &Rc<DrivenClock>) -> Wire {
+    pub fn new(clock: &Rc<DrivenClock>) -> Wire {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         Wire { agent, clock: Rc::clone(clock), entropy: Rc::new(Seeded::new(3)) }
     }
