@@ -42,6 +42,9 @@ pub struct Listener {
     /// How often what its topic is about had changed when it was allowed: a patient had moved, a subscription had been written.
     /// 0 for other topics.
     pub moved: u64,
+    /// Whether they are told no more than a display that everybody sees.
+    #[serde(default)]
+    pub reduced: bool,
 }
 
 /// The version below which a session is barred: no version lets it in.

@@ -225,7 +225,10 @@ mod tests {
         assert_eq!(frame(&hello).unwrap(), r#"{"type":"hello","cursor":"e1:7","oldest":"e1:0"}"#);
         let topic = Topic::User("u".into());
         let lost = Frame::Gap(gap(&topic, &Cursor::at("e1", 3)));
-        assert_eq!(frame(&lost).unwrap(), r#"{"type":"gap","oldest":"e1:3","reread":["/session"]}"#);
+        assert_eq!(
+            frame(&lost).unwrap(),
+            r#"{"type":"gap","oldest":"e1:3","reread":["/session","/alerts","/fhir/DiagnosticReport","/fhir/Appointment"]}"#
+        );
         let bye = Frame::Bye { code: Close::Resume.code(), resume: true };
         assert_eq!(frame(&bye).unwrap(), r#"{"type":"bye","code":4000,"resume":true}"#);
         let cursor = Cursor::at("e1", 7);

@@ -35,6 +35,9 @@ pub enum Topic {
     Subscription(String),
 }
 
+const REPORTS: &str = "/fhir/DiagnosticReport";
+const APPOINTMENTS: &str = "/fhir/Appointment";
+
 impl Topic {
     /// Reads `patient/{id}`, `ward/{id}` or `user/{id}`; the id is 1 to 64 of `A-Z a-z 0-9 - .`, as FHIR has them.
     pub fn parse(text: &str) -> Option<Topic> {
@@ -52,12 +55,19 @@ impl Topic {
         }
     }
 
-    /// What a subscriber reads again after a gap: the paths that give the present state.
+    /// What a subscriber reads again after a gap: the paths that give the present state of what its events are about.
     pub fn reread(&self) -> Vec<String> {
         match self {
-            Topic::Patient(id) => vec![format!("/fhir/Patient/{id}"), format!("/fhir/Observation?patient={id}")],
-            Topic::Ward(id) => vec![format!("/wards/{id}/board")],
-            Topic::User(_) => vec!["/session".to_owned()],
+            Topic::Patient(id) => vec![
+                format!("/fhir/Patient/{id}"),
+                format!("/fhir/Observation?patient={id}"),
+                format!("/fhir/DiagnosticReport?patient={id}"),
+                format!("/fhir/Appointment?patient={id}"),
+                format!("/alerts?patient={id}"),
+            ],
+            // The board has the open alerts.
+            Topic::Ward(id) => vec![format!("/wards/{id}/board"), REPORTS.to_owned(), APPOINTMENTS.to_owned()],
+            Topic::User(_) => ["/session", "/alerts", REPORTS, APPOINTMENTS].map(str::to_owned).into(),
             Topic::Subscription(id) => vec![format!("/fhir/Subscription/{id}/$events")],
         }
     }

@@ -57,7 +57,7 @@ mod tests {
         let page = format!(r#"{{"events":[{event}],"cursor":"e1:7","gap":null}}"#);
         assert_eq!(translate(&frame).unwrap(), Some(page));
         let gap = Frame::Gap(frame::gap(&Topic::User("u".into()), &Cursor::at("e1", 3)));
-        let page = r#"{"events":[],"cursor":"e1:3","gap":{"oldest":"e1:3","reread":["/session"]}}"#;
+        let page = r#"{"events":[],"cursor":"e1:3","gap":{"oldest":"e1:3","reread":["/session","/alerts","/fhir/DiagnosticReport","/fhir/Appointment"]}}"#;
         assert_eq!(translate(&frame::frame(&gap).unwrap()).unwrap().as_deref(), Some(page));
         for other in [
             Frame::Hello { cursor: "e1:7".into(), oldest: "e1:0".into() },

@@ -173,7 +173,7 @@ mod tests {
         );
         assert_eq!(said(&two), expected);
         let gap = Frame::Gap(frame::gap(&Topic::User("u".into()), &cursor("e1:3")));
-        let expected = "id: e1:3\nevent: gap\ndata: {\"oldest\":\"e1:3\",\"reread\":[\"/session\"]}\n\n";
+        let expected = "id: e1:3\nevent: gap\ndata: {\"oldest\":\"e1:3\",\"reread\":[\"/session\",\"/alerts\",\"/fhir/DiagnosticReport\",\"/fhir/Appointment\"]}\n\n";
         assert_eq!(said(&frame::frame(&gap).unwrap()), expected);
         let bye = frame::frame(&Frame::Bye { code: Close::Resume.code(), resume: true }).unwrap();
         assert_eq!(translate(&bye).unwrap(), Said::End);

@@ -242,20 +242,23 @@ pub(super) fn version(sql: &impl Sql, id: &str) -> Result<u64> {
     found.ok_or_else(missing)?.number()
 }
 
-/// What `account` reaches of a subscription's events: nothing where it may have none like it any more.
-fn reach(account: &Account, settings: &Settings) -> Result<Scope> {
-    let hooks = matches!(settings.channel, Channel::RestHook { .. });
-    if account.disabled || (hooks && account.principal.role == Role::Patient) {
+/// What `account` reaches of the events of a topic; 403 where it may not have subscriptions any more.
+fn reach(account: &Account, subject: Subject) -> Result<Scope> {
+    if account.disabled {
         return Err(refused());
     }
     decide(&account.principal, Action::Subscribe)?;
-    decide(&account.principal, Action::ReadRecords { kind: settings.subject.resource(), shared: false })
+    decide(&account.principal, Action::ReadRecords { kind: subject.resource(), shared: false })
 }
 
 /// Those of `patients` whom the account of a subscription reaches now; 403 where it may not have it any more.
 pub(super) fn reached(sql: &impl Sql, id: &str, patients: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     let stored = get(sql, id, None)?;
-    let scope = reach(&roster::get(sql, &stored.user)?.ok_or_else(refused)?, &stored.settings)?;
+    let account = roster::get(sql, &stored.user)?.ok_or_else(refused)?;
+    if account.principal.role == Role::Patient && matches!(stored.settings.channel, Channel::RestHook { .. }) {
+        return Err(refused());
+    }
+    let scope = reach(&account, stored.settings.subject)?;
     let mut reached = BTreeSet::new();
     for patient in patients {
         if Roll(sql).owner(patient)?.is_some_and(|owner| scope.reaches(&owner)) {
@@ -293,17 +296,25 @@ pub(super) fn tell(sql: &impl Sql, owners: &[Owner], event: &Event) -> Result<()
     let mut data: Option<Value> = None;
     for subject in Subject::of_kind(&event.kind) {
         let rows = sql.exec(
-            "SELECT id, user, settings FROM subscriptions WHERE subject = ?1 AND status <> 'off' ORDER BY id",
+            "SELECT id, user, settings FROM subscriptions WHERE subject = ?1 AND status <> 'off' ORDER BY user, id",
             &[subject.name().into()],
         )?;
+        let mut asked: Option<(String, bool)> = None;
         for mut row in rows {
             let (id, user) = (row.text()?, row.text()?);
-            let Ok(settings) = serde_json::from_str::<Settings>(&row.text()?) else { continue };
-            if settings.end.is_some_and(|end| end <= event.at) {
+            let reached = match asked.take().filter(|(of, _)| *of == user) {
+                Some((_, reached)) => reached,
+                None => {
+                    let scope = roster::get(sql, &user)?.and_then(|account| reach(&account, subject).ok());
+                    scope.is_some_and(|scope| !owners.is_empty() && scope.may_read(owners))
+                }
+            };
+            asked = Some((user, reached));
+            if !reached {
                 continue;
             }
-            let scope = roster::get(sql, &user)?.and_then(|account| reach(&account, &settings).ok());
-            if !scope.is_some_and(|scope| !owners.is_empty() && scope.may_read(owners)) {
+            let Ok(settings) = serde_json::from_str::<Settings>(&row.text()?) else { continue };
+            if settings.end.is_some_and(|end| end <= event.at) {
                 continue;
             }
             if data.is_none() {

@@ -16,6 +16,7 @@ use crate::channel::{EventKind, Topic, TopicReply, TopicRequest};
 use crate::clinic::sessions::Sessions;
 use crate::error::{Error, Kind, Result};
 use crate::time::Ttl;
+use crate::vitals::display;
 
 /// Events in a page by default, and at most.
 const PAGE: (u64, u64) = (100, 1_000);
@@ -80,13 +81,16 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
     }
     input::accepts_json(context.request, "application/json")?;
     let request = TopicRequest::Page { topic: topic.clone(), after, limit };
-    let page = match context.platform.topic(&topic, request).await? {
+    let mut page = match context.platform.topic(&topic, request).await? {
         TopicReply::Page(page) => page,
         TopicReply::Behind => {
             return Err(Error::unavailable("the topic does not have yet what was read; try again"));
         }
         _ => return Err(mismatch()),
     };
+    if caller.session.listener().reduced {
+        display::page(&mut page);
+    }
     match wait {
         Some(wait) if page.events.is_empty() && page.gap.is_none() => {
             let after = Some(Position::Cursor(page.cursor));

@@ -317,6 +317,7 @@ impl Session {
             version: self.version_of_account,
             session: self.id.clone(),
             moved: 0,
+            reduced: self.principal.role == Role::Display,
         }
     }
 

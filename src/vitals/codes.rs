@@ -38,6 +38,11 @@ fn asked(system: &str, code: &str) -> Option<Asked> {
     })
 }
 
+/// Whether an Observation or a component with this code is a vital sign that is followed.
+pub fn is_followed(system: &str, code: &str) -> bool {
+    asked(system, code).is_some()
+}
+
 /// ACVPU as SNOMED CT findings and as LOINC answers.
 fn level(system: &str, code: &str) -> Option<Consciousness> {
     Some(match (system, code) {

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod alerts_sql;
 pub mod codes;
+pub mod display;
 pub mod evaluate;
 pub mod monitor;
 pub mod news2;

@@ -1,8 +1,9 @@
 // Publishing, and the long poll: the same events and cursors as on every other way to listen.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PASSWORD, administrator, follow, patient, signIn } from "../support/client.mjs";
+import { PASSWORD, administrator, follow, heartRate, patient, signIn } from "../support/client.mjs";
 import { poll, startWorkerd } from "../support/server.mjs";
+import { readStream } from "../support/sse.mjs";
 
 async function ready(t) {
   const server = await startWorkerd({ entry: "tests/workerd/faulty.js" });
@@ -132,18 +133,54 @@ test("a listener that acknowledges nothing is sent away with its cursor when its
   assert.ok(good.frames.every((frame) => ["hello", "events"].includes(frame.type)));
 });
 
-test("when a patient moves to another ward, who may follow is asked again: an open socket ends at once", async (t) => {
-  const { admin } = await ready(t);
+/** Two wards; gives what puts the patient into one. */
+async function wards(admin) {
   for (const ward of ["w1", "w2"]) {
     const location = { resourceType: "Location", id: ward, physicalType: { coding: [{ code: "wa" }] } };
     assert.equal((await admin.put(`/fhir/Location/${ward}`, location)).status, 201);
   }
-  const stay = async (ward) => {
+  return async (ward) => {
     const location = [{ location: { reference: `Location/${ward}` } }];
     const subject = { reference: "Patient/p" };
     const encounter = { resourceType: "Encounter", id: "e", status: "in-progress", class: { code: "IMP" }, subject, location };
     assert.ok((await admin.put("/fhir/Encounter/e", encounter)).status < 300);
   };
+}
+
+test("a display is told of its ward what its board shows, on every way to listen; others beside it are told everything", async (t) => {
+  const { admin } = await ready(t);
+  await (await wards(admin))("w1");
+  const nurse = await account(admin, "nora", "nurse", { wards: ["w1"] });
+  const display = await account(admin, "wall", "display", { wards: ["w1"] });
+  const [hers, walls] = [nurse, display].map(({ token }) => follow(t, admin.url, token, "ward/w1"));
+  const stream = await readStream(t, `${admin.url}/channels/ward/w1`, display.token);
+  for (const one of [hers, walls]) await one.until((self) => self.frames.length > 0, "hello");
+  await stream.until((self) => self.lastId, "its cursor");
+  const start = walls.cursor;
+  const polled = display.get(`/channels/ward/w1?after=${start}&wait=30`);
+  const secret = (resource) => ({ ...resource, identifier: [{ value: "SECRET" }], subject: { reference: "Patient/p", display: "SECRET" } });
+  const rate = secret(heartRate("p", 71));
+  const report = secret({ resourceType: "DiagnosticReport", status: "final", code: { text: "SECRET" } });
+  for (const resource of [rate, report]) assert.equal((await admin.post(`/fhir/${resource.resourceType}`, resource)).status, 201);
+  assert.equal((await nurse.post("/channels/ward/w1", { kind: "notice", data: { text: "SECRET" } })).status, 201);
+  const all = (self) => ["observation", "score", "diagnosis", "notice"].every((kind) => self.events.some((event) => event.kind === kind));
+  for (const one of [hers, walls, stream]) await one.until(all, "all events");
+  const later = follow(t, admin.url, display.token, "ward/w1", start);
+  await later.until(all, "all events, replayed");
+  const page = (await display.get(`/channels/ward/w1?after=${start}`)).body;
+  for (const events of [walls.events, stream.events, later.events, page.events]) {
+    assert.ok(!JSON.stringify(events).includes("SECRET"), JSON.stringify(events));
+    assert.deepEqual(events.map(({ cursor, kind }) => [cursor, kind]), hers.events.map(({ cursor, kind }) => [cursor, kind]));
+    assert.deepEqual(events.find(({ kind }) => kind === "observation").data.resource.valueQuantity.value, 71);
+    assert.deepEqual(events.find(({ kind }) => kind === "score").data.news2.parts.heart_rate.value, 71);
+  }
+  assert.ok(!JSON.stringify((await polled).body).includes("SECRET") && (await polled).body.events.length > 0);
+  assert.equal(JSON.stringify(hers.events).match(/SECRET/g).length, 6);
+});
+
+test("when a patient moves to another ward, who may follow is asked again: an open socket ends at once", async (t) => {
+  const { admin } = await ready(t);
+  const stay = await wards(admin);
   await stay("w1");
   const ada = await account(admin, "ada", "nurse", { wards: ["w1"] });
   const both = await account(admin, "cleo", "nurse", { wards: ["w1", "w2"] });

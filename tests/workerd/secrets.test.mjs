@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { startRedis } from "../../scripts/lib/redis.mjs";
 import { PASSWORD, administrator, client, follow, heartRate, patient, signIn } from "../support/client.mjs";
 import { forms, inObjects, inRedis, plantInObjects, plantInRedis, scan } from "../support/scan.mjs";
-import { startWorkerd } from "../support/server.mjs";
+import { poll, startWorkerd } from "../support/server.mjs";
+import { subscription } from "../support/subscription.mjs";
 
 /** A token, whole, and the random part of it as text and as bytes. */
 const tokenForms = (name, token) => {
@@ -58,6 +59,25 @@ async function fullRun(t, server) {
   assert.equal((await admin.post("/fhir/Observation", heartRate("p", 80))).status, 201);
   await follower.until((self) => self.events.length > 0, "an event");
   await follower.kill();
+  // Tokens that bind a subscription: one that is used, one that is not; and a session's token in their place.
+  const made = await nurse.post("/fhir/Subscription", subscription("alerts"), { "content-type": "application/fhir+json" });
+  assert.equal(made.status, 201, made.text);
+  const binding = async () => {
+    const { parameter } = (await nurse.get("/fhir/Subscription/$get-ws-binding-token")).body;
+    return parameter.find(({ name }) => name === "token").valueString;
+  };
+  const [used, unused] = [await binding(), await binding()];
+  Object.assign(secrets, tokenForms("binding token", used), tokenForms("binding token that is not used", unused));
+  const socket = new WebSocket(`${server.url.replace("http", "ws")}/fhir/websocket`);
+  t.after(() => socket.close());
+  const said = [];
+  socket.onmessage = ({ data }) => said.push(JSON.parse(data).resourceType);
+  await new Promise((resolve) => (socket.onopen = resolve));
+  for (const token of [used, used, nurse.token]) socket.send(`bind-with-token ${token}`);
+  await poll("its answers", () => said.length === 3);
+  assert.deepEqual(said.sort(), ["Bundle", "OperationOutcome", "OperationOutcome"]);
+  // The server is to be stopped in good order.
+  socket.close();
   // Where a token has no business: in a body, a path, a query and a header that is none of ours.
   assert.equal((await admin.put("/fhir/Patient/p", { ...patient("p"), [never]: 1 })).status, 400);
   await nurse.get(`/channels/user/${nurse.token}`);
@@ -68,7 +88,8 @@ async function fullRun(t, server) {
   const last = await signIn(server.url, "admin");
   Object.assign(secrets, tokenForms("token that was signed out", last.token));
   assert.equal((await last.del("/session")).status, 204);
-  Object.assign(secrets, { SESSION_KEY: server.vars.SESSION_KEY, SETUP_TOKEN: server.vars.SETUP_TOKEN });
+  const { SESSION_KEY, SETUP_TOKEN, HOOK_KEY } = server.vars;
+  Object.assign(secrets, { SESSION_KEY, SETUP_TOKEN, HOOK_KEY });
   secrets["SESSION_KEY, bytes"] = Buffer.from(server.vars.SESSION_KEY, "base64url");
   return secrets;
 }
@@ -83,7 +104,8 @@ for (const backend of ["objects", "Redis"]) {
   test(`no secret is kept or printed with sessions, leases and views on ${backend}`, async (t) => {
     const redis = backend === "Redis" && (await startRedis());
     if (redis) t.after(() => redis.stop());
-    const server = await startWorkerd({ vars: redis ? redis.vars : {} });
+    const hooks = { HOOK_TARGETS: "https://hooks.example", HOOK_KEY: randomBytes(24).toString("hex") };
+    const server = await startWorkerd({ vars: { ...hooks, ...(redis && redis.vars) } });
     t.after(() => server.stop());
     const secrets = await fullRun(t, server);
     if (redis) secrets.REDIS_TOKEN = redis.token;

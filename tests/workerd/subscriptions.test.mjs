@@ -6,30 +6,10 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 import { PASSWORD, administrator, heartRate, patient, signIn } from "../support/client.mjs";
 import { poll, startWorkerd } from "../support/server.mjs";
+import { subscription } from "../support/subscription.mjs";
 
-const BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition";
-const topic = (name) => `https://bedside.example/fhir/SubscriptionTopic/${name}`;
 const fhir = { "content-type": "application/fhir+json" };
 const HOOK_KEY = "a key of at least thirty-two characters";
-
-/** A Subscription to `name`; `more` is the channel's extensions by name, with their values. */
-function subscription(name, { filter, content = "full-resource", channel = { type: "websocket" }, more = {}, ...rest } = {}) {
-  const extension = Object.entries(more).map(([url, [type, value]]) => ({ url: `${BACKPORT}/${url}`, [type]: value }));
-  return {
-    resourceType: "Subscription",
-    status: "requested",
-    reason: "test",
-    criteria: topic(name),
-    ...(filter && { _criteria: { extension: [{ url: `${BACKPORT}/backport-filter-criteria`, valueString: filter }] } }),
-    channel: {
-      ...channel,
-      ...(extension.length && { extension }),
-      payload: "application/fhir+json",
-      _payload: { extension: [{ url: `${BACKPORT}/backport-payload-content`, valueCode: content }] },
-    },
-    ...rest,
-  };
-}
 
 const parameter = (parameters, name) => parameters.parameter.find((one) => one.name === name);
 const value = (one) => Object.entries(one ?? {}).find(([name]) => name.startsWith("value"))?.[1];

@@ -42,6 +42,7 @@ use crate::config::Retention;
 use crate::error::Error;
 use crate::http::Subscription;
 use crate::time::{Clock, Ttl};
+use crate::vitals::display;
 
 /// What is due and fails is due again after this.
 const RETRY: Ttl = Ttl::from_secs(1);
@@ -145,6 +146,7 @@ impl Inner {
         let pair = WebSocketPair::new().map_err(fault)?;
         let socket = &pair.server;
         let until = self.edge.now().plus(CATCH_UP);
+        let reduced = subscription.listener.reduced;
         let mut accepted = false;
         loop {
             let now = self.edge.now();
@@ -155,17 +157,17 @@ impl Inner {
                 // Not before there is something to say: what is accepted is sent whatever comes.
                 if !std::mem::replace(&mut accepted, true) {
                     let acknowledged = log::extent(&self.sql)?.newest;
-                    self.readers.enter(&self.state, socket, acknowledged);
+                    self.readers.enter(&self.state, socket, reduced, acknowledged);
                     let attached = Attached { listener: subscription.listener.clone(), acknowledged };
                     sockets::accept(&self.state, socket, &attached)?;
                 }
-                sockets::send(socket, frame)
+                sockets::send(socket, if reduced { display::frame(frame)? } else { frame })
             };
             let met = replay(&self.sql, &subscription.topic, subscription.after.as_ref(), &mut send);
-            match met.inspect_err(|_| self.readers.leave(&self.state, socket))? {
+            match met.inspect_err(|_| self.readers.leave(&self.state, socket, reduced))? {
                 Met::Joined => break,
                 Met::Closed(why) => {
-                    self.readers.leave(&self.state, socket);
+                    self.readers.leave(&self.state, socket, reduced);
                     sockets::close(socket, why)?;
                     break;
                 }
@@ -254,13 +256,13 @@ impl DurableObject for Topic {
 
     async fn websocket_close(&self, socket: WebSocket, code: usize, _reason: String, _clean: bool) -> Result<()> {
         // The closing handshake is answered; 1005 and 1006 say that no code came and may not be sent (RFC 6455).
-        self.inner.readers.leave(&self.inner.state, &socket);
+        self.inner.readers.leave(&self.inner.state, &socket, sockets::is_reduced(&socket));
         let code = u16::try_from(code).ok().filter(|code| !(1_004..=1_006).contains(code));
         socket.close(code, Some(""))
     }
 
     async fn websocket_error(&self, socket: WebSocket, error: worker::Error) -> Result<()> {
-        self.inner.readers.leave(&self.inner.state, &socket);
+        self.inner.readers.leave(&self.inner.state, &socket, sockets::is_reduced(&socket));
         console_error!("a socket broke: {error}");
         Ok(())
     }

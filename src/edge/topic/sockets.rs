@@ -47,6 +47,11 @@ pub fn attached(socket: &WebSocket) -> Option<Attached> {
     socket.deserialize_attachment().ok().flatten()
 }
 
+/// Whether the listener of `socket` is told only what a display shows.
+pub fn is_reduced(socket: &WebSocket) -> bool {
+    attached(socket).is_some_and(|attached| attached.listener.reduced)
+}
+
 /// Sends one listener a frame.
 pub fn send(socket: &WebSocket, frame: String) -> Result<()> {
     socket.send_with_str(frame).map_err(|error| platform_fault("a socket could not be written to", error))
