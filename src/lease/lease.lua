@@ -4,10 +4,10 @@
 --   c  user fence            frees what this holder has and nobody waits for
 --   n  user fence ttl        lets what this holder has live for `ttl` ('' for as long as it was given before) from now
 --   r                        reads
---   s  old new highest fence before due losses ...
+--   s  old new highest fence since before due losses ...
 --                            writes `new` ('' for nothing) if the state is still `old`, the highest fence still `highest`, and
---                            it is before `before` ('' for whenever); the highest fence becomes `fence`, the lease ends at
---                            `due` ('' for never)
+--                            it is not before `since` and before `before` ('' for whenever); the highest fence becomes
+--                            `fence`, the lease ends at `due` ('' for never)
 --   b  nonce                 begins the life of an empty or unknown Redis; gives the nonce in force
 --   e  nonce epoch           gives this life its epoch, if it is still the life of that nonce and has none
 -- Answers 'L1 ' and:  g state   granted      f   freed      w   written      p now state  renewed
@@ -70,11 +70,12 @@ if (what == 'c' or what == 'n') and state then
     return 'L1 f'
   end
 end
-if what == 's' and (state or '') == ARGV[3] and digits(highest) == ARGV[5] and (ARGV[7] == '' or now < tonumber(ARGV[7])) then
+local function is_time() return now >= (tonumber(ARGV[7]) or 0) and now < (tonumber(ARGV[8]) or math.huge) end
+if what == 's' and (state or '') == ARGV[3] and digits(highest) == ARGV[5] and is_time() then
   if ARGV[6] ~= ARGV[5] then redis.call('HSET', KEYS[2], name, ARGV[6]) end
   if ARGV[4] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[4]) end
-  if ARGV[8] == '' then redis.call('ZREM', KEYS[3], name) else redis.call('ZADD', KEYS[3], ARGV[8], name) end
-  for i = 9, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
-  return (watched or ARGV[8] == '') and 'L1 w' or 'L1 w!'
+  if ARGV[9] == '' then redis.call('ZREM', KEYS[3], name) else redis.call('ZADD', KEYS[3], ARGV[9], name) end
+  for i = 10, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
+  return (watched or ARGV[9] == '') and 'L1 w' or 'L1 w!'
 end
 return 'L1 s ' .. digits(now) .. ' ' .. digits(highest) .. ' ' .. (state or '')

@@ -242,6 +242,8 @@ pub fn unexpected() -> Error {
 }
 
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 pub mod native;
 #[cfg(test)]
 mod tests;

@@ -19,9 +19,9 @@ use crate::store::redis::script::Script;
 use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
 
-const SCRIPT: &str = include_str!("lease.lua");
-const SHA1: &str = "0185480cacc657a3d7189484588d9a6b1f2ca6d1";
-const SWEEP: &str = include_str!("sweep.lua");
+pub(super) const SCRIPT: &str = include_str!("lease.lua");
+const SHA1: &str = "42d3398920661ec1e17f75fed4a0af91af4488dd";
+pub(super) const SWEEP: &str = include_str!("sweep.lua");
 const SWEEP_SHA1: &str = "de736c40f9b687954aa5c5fe22a268f952e73ce3";
 const MARK: &str = "L1 ";
 /// All leases are on one node of a cluster: several are asked for together, and one hash has all their fences.
@@ -233,18 +233,17 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
             if after == before {
                 return Ok(answer);
             }
-            // What was live when it was judged has to be live when it is written.
-            let until = before.lease.filter(|lease| lease.expires > now).map(|lease| lease.expires.0.to_string());
+            // What was live when it was judged has to be live when it is written, and what was over has to be over: the clock
+            // may have been set back.
+            let (mut since, mut until) = (String::new(), String::new());
+            if let Some(lease) = &before.lease {
+                let bound = if lease.expires > now { &mut until } else { &mut since };
+                *bound = lease.expires.0.to_string();
+            }
             let written = if after.is_empty() { String::new() } else { json(&after)? };
             let due = after.lease.as_ref().map(|lease| lease.expires.0.to_string());
-            let mut more = vec![
-                raw,
-                written,
-                highest.to_string(),
-                fence.to_string(),
-                until.unwrap_or_default(),
-                due.unwrap_or_default(),
-            ];
+            let mut more =
+                vec![raw, written, highest.to_string(), fence.to_string(), since, until, due.unwrap_or_default()];
             for loss in &done.losses {
                 more.push(STANDARD.encode(json(loss)?));
             }
