@@ -7,14 +7,16 @@ use serde::Serialize;
 use super::courier::Outside;
 use crate::channel::{EventKind, Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Result};
-use crate::lease::{Cause, Loss};
+use crate::lease::{Cause, Lease, LeaseName, Loss};
 
-#[derive(Serialize)]
-struct LeaseLost<'a> {
+#[derive(Default, Serialize)]
+struct OfLease<'a> {
     name: &'a str,
     fence: u64,
     request_id: &'a str,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,12 +34,22 @@ pub async fn lease_lost(outside: &impl Outside, loss: &Loss) -> Result<()> {
         Cause::Expired => ("lost", None, None),
         Cause::Broken { by, reason } => ("broken", Some(by.as_str()), Some(reason.as_str())),
     };
-    let (name, fence, request_id) = (loss.name.as_str(), lease.fence, lease.request_id.as_str());
-    let data = LeaseLost { name, fence, request_id, state, by, reason };
+    tell(outside, &loss.name, lease, OfLease { state, by, reason, ..OfLease::default() }).await
+}
+
+/// Tells whoever waited for a lease without a call that it is held out to it.
+pub async fn lease_granted(outside: &impl Outside, name: &LeaseName, lease: &Lease) -> Result<()> {
+    let expires_at = Some(lease.expires.to_rfc3339());
+    tell(outside, name, lease, OfLease { state: "granted", expires_at, ..OfLease::default() }).await
+}
+
+async fn tell(outside: &impl Outside, name: &LeaseName, lease: &Lease, what: OfLease<'_>) -> Result<()> {
+    let (name, fence, request_id) = (name.as_str(), lease.fence, lease.request_id.as_str());
+    let data = OfLease { name, fence, request_id, ..what };
     let topic = Topic::User(lease.user.clone());
     let request = TopicRequest::Publish {
         topic: topic.clone(),
-        key: Some(format!("lease/{name}/{fence}/{state}")),
+        key: Some(format!("lease/{name}/{fence}/{}", data.state)),
         kind: EventKind::Lease,
         data: serde_json::to_string(&data).map_err(|_| Error::internal("an event could not be written"))?,
     };

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::stores::{CacheOn, On};
 use crate::error::{Error, Kind, Result};
 use crate::lease::redis::{RedisLeases, Room};
-use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket};
+use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket, Turn};
 use crate::store::bytes::{Bytes, Cached, Name};
 use crate::store::kv::Kv;
 use crate::store::redis::{Judge, Link, Redis};
@@ -68,8 +68,8 @@ impl Room for Objects {
         self.lease(&Shard::of(name.as_str()).name(), &call).await.map(drop)
     }
 
-    async fn wake(&self, name: &LeaseName, ticket: &Ticket) -> Result<()> {
-        let call = LeaseCall::Wake { name: name.clone(), ticket: ticket.clone() };
+    async fn wake(&self, name: &LeaseName, turn: Turn) -> Result<()> {
+        let call = LeaseCall::Wake { name: name.clone(), turn };
         self.lease(&Shard::of(name.as_str()).name(), &call).await.map(drop)
     }
 

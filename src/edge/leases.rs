@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::lease::hub::Hub;
 use crate::lease::redis::RedisLeases;
 use crate::lease::sql::{self, Asked};
-use crate::lease::{Answer, Ask, LONGEST_CALL, LeaseName, Loss, Ticket, Told, several};
+use crate::lease::{Answer, Ask, LONGEST_CALL, LeaseName, Loss, Ticket, Told, Turn, several};
 use crate::time::{Clock, Ttl, UnixMillis};
 
 /// When to try again to bring what was not taken.
@@ -62,12 +62,12 @@ pub enum LeaseCall {
         /// At most for so long.
         ttl: Ttl,
     },
-    /// A lease in Redis has passed to `ticket`.
+    /// A lease in Redis has passed on.
     Wake {
         /// Which lease.
         name: LeaseName,
         /// To whom.
-        ticket: Ticket,
+        turn: Turn,
     },
     /// Watches over the leases in Redis from now on.
     Watch,
@@ -136,8 +136,8 @@ impl Inner {
     /// One transition, and its wake-ups.
     async fn step(self: &Rc<Self>, name: &LeaseName, ask: &Ask) -> Result<Answer> {
         let Asked { answer, turns, due, owes } = sql::ask(&self.sql, self.edge.now(), name, ask)?;
-        for ticket in turns {
-            self.hub.wake(name, ticket);
+        for turn in turns {
+            self.pass_on(name, turn);
         }
         if owes {
             let inner = Rc::clone(self);
@@ -156,7 +156,7 @@ impl Inner {
                 let asleep = pin!(self.hub.sleep(&name, &ticket));
                 select(asleep, Delay::from(Duration::from_millis(ttl.0))).await;
             }
-            LeaseCall::Wake { name, ticket } => self.hub.wake(&name, ticket),
+            LeaseCall::Wake { name, turn } => self.pass_on(&name, turn),
             LeaseCall::Watch => {
                 self.watched.set(self.watched.get().saturating_add(1));
                 self.arm(Some(self.edge.now().plus(LOOK))).await;
@@ -183,6 +183,18 @@ impl Inner {
             answer = self.step(&name, &ask).await?;
         }
         Ok(answer)
+    }
+
+    /// Wakes the call of whoever's turn it is, or tells it on its channel. The lease is held out to it for a second, so that
+    /// there is nothing to be brought later.
+    fn pass_on(self: &Rc<Self>, name: &LeaseName, turn: Turn) {
+        let Some(lease) = turn.pushed else { return self.hub.wake(name, turn.ticket) };
+        let (inner, name) = (Rc::clone(self), name.clone());
+        self.state.wait_until(async move {
+            if let Err(error) = notices::lease_granted(&inner.edge, &name, &lease).await {
+                console_error!("a turn could not be told of: {error}");
+            }
+        });
     }
 
     /// Tells the holders, and releases what was abandoned.
@@ -225,7 +237,7 @@ impl Inner {
     }
 
     /// Does what is due.
-    async fn wake(&self) -> Result<()> {
+    async fn wake(self: &Rc<Self>) -> Result<()> {
         self.armed.set(None);
         self.prepare()?;
         if let LeaseBackend::Redis(redis) = self.edge.leases() {
@@ -250,8 +262,8 @@ impl Inner {
                 }
             };
         }
-        for (name, ticket) in sql::sweep(&self.sql, self.edge.now(), AT_ONCE)? {
-            self.hub.wake(&name, ticket);
+        for (name, turn) in sql::sweep(&self.sql, self.edge.now(), AT_ONCE)? {
+            self.pass_on(&name, turn);
         }
         let owes = !sql::losses(&self.sql, 1)?.is_empty();
         let next = sql::next_due(&self.sql)?;

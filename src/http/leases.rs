@@ -25,6 +25,9 @@ struct Wanted {
     request_id: String,
     ttl_seconds: Option<i64>,
     wait_seconds: Option<i64>,
+    /// The turn is told of on the account's channel, and the call is answered at once.
+    #[serde(default)]
+    push: bool,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +50,8 @@ struct Renewal {
 struct Breaking {
     reason: String,
 }
+
+type Members = Vec<(&'static str, serde_json::Value)>;
 
 #[derive(Serialize)]
 struct LeaseBody {
@@ -100,7 +105,21 @@ fn write(status: u16, body: &impl Serialize) -> Result<Response> {
     Ok(Response::json(status, body))
 }
 
-/// The refusal where a lease is another's: who holds it, since when and until when.
+/// Who holds a lease that is another's, since when and until when.
+fn holding(name: &LeaseName, lease: Lease, at: UnixMillis, position: Option<u64>) -> Members {
+    let left = at.until(lease.expires).0;
+    let mut members: Members = vec![
+        ("name", name.as_str().into()),
+        ("holder", lease.holder.into()),
+        ("since", lease.granted.to_rfc3339().into()),
+        ("expires_at", lease.expires.to_rfc3339().into()),
+        ("expires_in_ms", left.into()),
+    ];
+    members.extend(position.map(|position| ("position", position.into())));
+    members
+}
+
+/// The refusal of what is another's.
 fn held(path: &str, name: &LeaseName, lease: Lease, at: UnixMillis, position: Option<u64>) -> Response {
     let left = at.until(lease.expires);
     // It may be renewed up to the last moment, and "again in 0 s" would be a loop.
@@ -108,15 +127,7 @@ fn held(path: &str, name: &LeaseName, lease: Lease, at: UnixMillis, position: Op
     let error = Error::new(Kind::Conflict, "this lease is held; it is free at expires_at unless it is renewed")
         .at("name")
         .retry_after(wait);
-    let mut members: Vec<(&'static str, serde_json::Value)> = vec![
-        ("name", name.as_str().into()),
-        ("holder", lease.holder.into()),
-        ("since", lease.granted.to_rfc3339().into()),
-        ("expires_at", lease.expires.to_rfc3339().into()),
-        ("expires_in_ms", left.0.into()),
-    ];
-    members.extend(position.map(|position| ("position", position.into())));
-    reply::problem(&error, path, members)
+    reply::problem(&error, path, holding(name, lease, at, position))
 }
 
 fn lost() -> Error {
@@ -158,14 +169,30 @@ async fn grant<P: Platform, R: Incoming>(
     let ttl = wanted.ttl_seconds.map_or(Ok(lease::USUAL), lease::ttl)?;
     let mut left = wanted.wait_seconds.map_or(Ok(None), lease::wait)?;
     let asker = Asker::from(&caller.session.principal);
+    let pushed = match (wanted.push, left) {
+        (false, _) => None,
+        (true, Some(wait)) => Some(wait),
+        (true, None) => {
+            return Err(Error::new(Kind::Unprocessable, "whoever is to be told of its turn says how long it waits").at("wait_seconds"));
+        }
+    };
     loop {
         // The call is kept open for a while, and made again while there is time left.
-        let ask = Ask::Grant { asker: asker.clone(), request_id: request_id.clone(), ttl, wait: left };
+        let (asker, request_id) = (asker.clone(), request_id.clone());
+        let ask = match pushed {
+            Some(wait) => Ask::Queue { asker, request_id, ttl, wait },
+            None => Ask::Grant { asker, request_id, ttl, wait: left },
+        };
         let Answer { told, at } = context.platform.leases().ask(name, ask).await?;
         match told {
             Told::Granted { lease, again } => {
                 let status = if again && lease.sure { 200 } else { 201 };
                 return write(status, &LeaseBody::of(name, &lease, at));
+            }
+            Told::Held { lease, position } if pushed.is_some() => {
+                let members = holding(name, lease, at, Some(position)).into_iter();
+                let members = members.map(|(name, value)| (name.to_owned(), value)).collect();
+                return write(202, &serde_json::Value::Object(members));
             }
             Told::Held { lease, position } => match left {
                 // The last ask, which waits for nothing, gives the place up.

@@ -97,6 +97,7 @@ fn bad_input_names_its_field_and_takes_no_lease() {
         (r#"{"request_id":"a","ttl_seconds":3601}"#, 422, "ttl_seconds"),
         (r#"{"request_id":"a","ttl_seconds":1.5}"#, 400, "ttl_seconds"),
         (r#"{"request_id":"a","wait_seconds":61}"#, 422, "wait_seconds"),
+        (r#"{"request_id":"a","push":true}"#, 422, "wait_seconds"),
         (r#"{"request_id":"a","ttl":5}"#, 400, "ttl"),
     ];
     let check = |reply: Response, status: u16, field: &str| {

@@ -101,6 +101,18 @@ pub enum Ask {
         /// call open for that, up to [`LONGEST_CALL`]. `None` gives up a place that the request has.
         wait: Option<Ttl>,
     },
+    /// Grants the lease if it is free, as [`Ask::Grant`] does, or keeps a place in the queue for `wait` without a call that
+    /// waits: when the request's turn comes, its account is told on its channel.
+    Queue {
+        /// Who asks.
+        asker: Asker,
+        /// The request.
+        request_id: RequestId,
+        /// How long it is to live.
+        ttl: Ttl,
+        /// How long the place is kept.
+        wait: Ttl,
+    },
     /// Takes one of several for a moment, as [`Ask::Grant`] does; [`Ask::Confirm`] makes it sure.
     Reserve {
         /// Who asks.
@@ -190,6 +202,15 @@ pub enum Told {
         /// How many wait for it.
         waiting: u64,
     },
+}
+
+/// That a lease has passed to whoever waited for it, who is held it out for a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who waited.
+    pub ticket: Ticket,
+    /// The lease, where whoever waited keeps no call open and has to be told on its channel.
+    pub pushed: Option<Lease>,
 }
 
 /// What a backend answers.

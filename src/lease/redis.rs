@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::rules::{self, State};
-use super::{Answer, Ask, LONGEST_CALL, Lease, LeaseName, Leases, Loss, Ticket, Told};
+use super::{Answer, Ask, LONGEST_CALL, Lease, LeaseName, Leases, Loss, Ticket, Told, Turn};
 use crate::error::{Error, Kind, Result};
 use crate::outgoing::{Http, backoff};
 use crate::store::redis::Redis;
@@ -42,8 +42,8 @@ const EPOCH: &str = "lease-epoch";
 pub trait Room {
     /// Waits until `ticket` is woken, at most `ttl`.
     fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> impl Future<Output = Result<()>>;
-    /// Wakes `ticket`.
-    fn wake(&self, name: &LeaseName, ticket: &Ticket) -> impl Future<Output = Result<()>>;
+    /// Wakes whoever waited, or tells it on its channel.
+    fn wake(&self, name: &LeaseName, turn: Turn) -> impl Future<Output = Result<()>>;
     /// Sees to it that leases which end by themselves are noticed.
     fn watch(&self) -> impl Future<Output = Result<()>>;
 }
@@ -251,9 +251,9 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
             found = read(&self.run(name, "s", more, ask.is_change()).await?)?;
             if let Found::Written(is_watched) = found {
                 self.see_to(is_watched).await;
-                for ticket in &done.turns {
+                for turn in done.turns {
                     // A wake-up that is lost costs its sleeper a nap.
-                    let _ = self.room.wake(name, ticket).await;
+                    let _ = self.room.wake(name, turn).await;
                 }
                 return Ok(answer);
             }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Asker, Cause, Group, Lease, LeaseName, Loss, RequestId, Ticket, Told};
+use super::{Ask, Asker, Cause, Group, Lease, LeaseName, Loss, RequestId, Ticket, Told, Turn};
 use crate::error::{Error, Kind, Result};
 use crate::time::{MAX_SAFE, Ttl, UnixMillis};
 
@@ -27,6 +27,9 @@ pub struct Waiter {
     ttl: Ttl,
     /// Passed over from this instant on, unless it has asked again.
     until: UnixMillis,
+    /// Whether it keeps no call open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pushed: bool,
 }
 
 impl Waiter {
@@ -59,7 +62,7 @@ pub struct Done {
     /// What became of the request.
     pub told: Told,
     /// Whose turn came.
-    pub turns: Vec<Ticket>,
+    pub turns: Vec<Turn>,
     /// Who lost the lease without having freed it.
     pub losses: Vec<Loss>,
 }
@@ -70,7 +73,7 @@ struct Name<'a> {
     state: &'a mut State,
     highest: &'a mut u64,
     now: UnixMillis,
-    turns: Vec<Ticket>,
+    turns: Vec<Turn>,
     losses: Vec<Loss>,
 }
 
@@ -100,9 +103,9 @@ impl Name<'_> {
         if self.state.queue.is_empty() {
             return Ok(());
         }
-        let Waiter { asker, request_id, ttl, .. } = self.state.queue.remove(0);
-        self.turns.push(Ticket { user: asker.user.clone(), request_id: request_id.clone() });
-        self.give(&asker, &request_id, ttl, Some(CLAIM), None)?;
+        let Waiter { asker, request_id, ttl, pushed, .. } = self.state.queue.remove(0);
+        let lease = self.give(&asker, &request_id, ttl, Some(CLAIM), None)?;
+        self.turns.push(Turn { ticket: Ticket { user: asker.user, request_id }, pushed: pushed.then_some(lease) });
         Ok(())
     }
 
@@ -147,14 +150,8 @@ impl Name<'_> {
     fn answer(&mut self, ask: &Ask) -> Result<Told> {
         let now = self.now;
         match ask {
-            Ask::Grant { asker, request_id, ttl, wait } => match self.taken(asker, request_id) {
-                None => Ok(Told::Granted { lease: self.give(asker, request_id, *ttl, None, None)?, again: false }),
-                Some(Told::Held { lease, .. }) => {
-                    let position = self.queue(asker, request_id, *ttl, *wait)?;
-                    Ok(Told::Held { lease, position })
-                }
-                Some(told) => Ok(told),
-            },
+            Ask::Grant { asker, request_id, ttl, wait } => self.grant(asker, request_id, *ttl, *wait, false),
+            Ask::Queue { asker, request_id, ttl, wait } => self.grant(asker, request_id, *ttl, Some(*wait), true),
             Ask::Reserve { asker, request_id, ttl, group } => match self.taken(asker, request_id) {
                 None => {
                     let lease = self.give(asker, request_id, *ttl, Some(RESERVED), Some(group.clone()))?;
@@ -195,6 +192,25 @@ impl Name<'_> {
         }
     }
 
+    /// Grants the lease if it is free; else the request has, keeps or gives up its place.
+    fn grant(
+        &mut self,
+        asker: &Asker,
+        request_id: &RequestId,
+        ttl: Ttl,
+        wait: Option<Ttl>,
+        pushed: bool,
+    ) -> Result<Told> {
+        match self.taken(asker, request_id) {
+            None => Ok(Told::Granted { lease: self.give(asker, request_id, ttl, None, None)?, again: false }),
+            Some(Told::Held { lease, .. }) => {
+                let position = self.queue(asker, request_id, ttl, wait, pushed)?;
+                Ok(Told::Held { lease, position })
+            }
+            Some(told) => Ok(told),
+        }
+    }
+
     /// What a request finds where the lease is not free: its own grant, or another's.
     fn taken(&self, asker: &Asker, request_id: &RequestId) -> Option<Told> {
         let lease = self.state.lease.clone()?;
@@ -206,7 +222,14 @@ impl Name<'_> {
     }
 
     /// The place of a request; it is kept for `wait`, or given up.
-    fn queue(&mut self, asker: &Asker, request_id: &RequestId, ttl: Ttl, wait: Option<Ttl>) -> Result<u64> {
+    fn queue(
+        &mut self,
+        asker: &Asker,
+        request_id: &RequestId,
+        ttl: Ttl,
+        wait: Option<Ttl>,
+        pushed: bool,
+    ) -> Result<u64> {
         let now = self.now;
         let queue = &mut self.state.queue;
         // A place whose time is over is kept until the next turn, so that a clock that stepped costs nobody theirs.
@@ -220,6 +243,7 @@ impl Name<'_> {
         match queue.iter_mut().find(|waiter| waiter.is(asker, request_id)) {
             Some(waiter) => {
                 waiter.ttl = ttl;
+                waiter.pushed = pushed;
                 // Not written again by every call: those who wait would get into each other's way.
                 if waiter.until < now.plus(wait) {
                     waiter.until = until;
@@ -233,7 +257,7 @@ impl Name<'_> {
                     let full = Error::new(Kind::TooMany, "too many wait for this lease");
                     return Err(full.at("wait_seconds").retry_after(wait));
                 }
-                queue.push(Waiter { asker: asker.clone(), request_id: request_id.clone(), ttl, until });
+                queue.push(Waiter { asker: asker.clone(), request_id: request_id.clone(), ttl, until, pushed });
             }
         }
         Ok(position)

@@ -4,7 +4,7 @@
 //! transition that took the lease from it, and leaves when it has been brought.
 
 use super::rules::{self, Done, State};
-use super::{Answer, Ask, LeaseName, Loss, Ticket};
+use super::{Answer, Ask, LeaseName, Loss, Turn};
 use crate::error::{Error, Result};
 use crate::store::sql::{Sql, Value};
 use crate::time::UnixMillis;
@@ -32,7 +32,7 @@ pub struct Asked {
     /// The answer.
     pub answer: Answer,
     /// Whose turn came.
-    pub turns: Vec<Ticket>,
+    pub turns: Vec<Turn>,
     /// When the lease ends unless it is renewed.
     pub due: Option<UnixMillis>,
     /// Whether somebody has to be told of a loss.
@@ -89,7 +89,7 @@ fn run(sql: &impl Sql, now: UnixMillis, name: &LeaseName, ask: &Ask) -> Result<(
 }
 
 /// Ends what is over at `now`, of at most `limit` names, and gives whose turns came.
-pub fn sweep(sql: &impl Sql, now: UnixMillis, limit: u64) -> Result<Vec<(LeaseName, Ticket)>> {
+pub fn sweep(sql: &impl Sql, now: UnixMillis, limit: u64) -> Result<Vec<(LeaseName, Turn)>> {
     sql.transaction(|| {
         let rows =
             sql.exec("SELECT name FROM leases WHERE due <= ?1 ORDER BY due LIMIT ?2", &[now.into(), limit.into()])?;
@@ -99,7 +99,7 @@ pub fn sweep(sql: &impl Sql, now: UnixMillis, limit: u64) -> Result<Vec<(LeaseNa
             let name = LeaseName::parse(&name)
                 .ok_or_else(|| Error::internal("a lease is stored under a name that is none"))?;
             let (done, _) = run(sql, now, &name, &Ask::LookUp)?;
-            turns.extend(done.turns.into_iter().map(|ticket| (name.clone(), ticket)));
+            turns.extend(done.turns.into_iter().map(|turn| (name.clone(), turn)));
         }
         Ok(turns)
     })

@@ -230,6 +230,28 @@ fn whoever_stopped_asking_is_passed_over() {
 }
 
 #[test]
+fn whoever_keeps_no_call_open_is_to_be_told_of_its_turn() {
+    let world = world();
+    let first = world.granted(1, "a");
+    let queue = |by| Ask::Queue { asker: person(by), request_id: request("w"), ttl: USUAL, wait: Ttl::from_secs(60) };
+    assert_eq!((place(&world.ask(queue(2))), place(&world.ask(queue(2))), place(&world.waits(3, "w"))), (1, 1, 2));
+    let turns = |by, fence| {
+        let ask = Ask::Revoke { user: person(by).user, fence };
+        sql::ask(&world.leases.sql, world.clock.now(), &name("bed:1"), &ask).unwrap().turns
+    };
+    let [Turn { ticket, pushed: Some(lease) }] = &turns(1, first)[..] else { panic!() };
+    assert_eq!((&ticket.user, lease.fence, lease.sure), (&person(2).user, first + 1, false));
+    assert_eq!(lease.expires, world.clock.now().plus(CLAIM));
+    assert!(matches!(world.renews(2, lease.fence), Told::Renewed(_)));
+    // Whoever asks again in the other way waits in that way.
+    world.ask(queue(3));
+    world.waits(3, "w");
+    assert!(matches!(&turns(2, first + 1)[..], [Turn { pushed: None, .. }]));
+    world.revokes(3, first + 2);
+    assert!(matches!(world.ask(queue(2)), Told::Granted { again: false, .. }), "nobody has it");
+}
+
+#[test]
 fn one_that_is_broken_is_lost_with_the_reason() {
     let world = world();
     let fence = world.granted(1, "a");
@@ -252,7 +274,8 @@ fn a_sweep_ends_what_nobody_asks_for() {
     let sweep = |world: &World| sql::sweep(&world.leases.sql, world.clock.now(), 10).unwrap();
     assert_eq!(sweep(&world), []);
     world.pass(USUAL);
-    assert_eq!(sweep(&world), [(name("bed:1"), Ticket { user: person(2).user, request_id: request("w") })]);
+    let ticket = Ticket { user: person(2).user, request_id: request("w") };
+    assert_eq!(sweep(&world), [(name("bed:1"), Turn { ticket, pushed: None })]);
     assert_eq!(world.losses().len(), 1);
     let (last, _) = sql::losses(&world.leases.sql, 10).unwrap().pop().unwrap();
     sql::told(&world.leases.sql, last).unwrap();

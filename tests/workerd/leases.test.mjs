@@ -90,15 +90,25 @@ for (const backend of ["objects", "Redis"]) {
     assert.deepEqual([broken.data.state, broken.data.fence, broken.data.reason], ["broken", again.fence, "the ward moves"]);
     assert.equal((await nora.put("/leases/bed", { fence: again.fence })).status, 409);
 
+    // Whoever keeps no call open is told of its turn, in time to claim it.
+    const held = (await admin.post("/leases/bed", { request_id: "e" })).body;
+    const queued = await nora.post("/leases/bed", { request_id: "f", wait_seconds: 30, push: true });
+    assert.deepEqual([queued.status, queued.body.position, queued.body.holder], [202, 1, "Admin"]);
+    assert.equal((await admin.del(`/leases/bed?fence=${held.fence}`)).status, 204);
+    const { data: turn } = await told(3);
+    assert.deepEqual([turn.state, turn.request_id, turn.fence], ["granted", "f", held.fence + 1]);
+    assert.equal((await nora.put("/leases/bed", { fence: turn.fence })).status, 200);
+    assert.equal((await nora.del(`/leases/bed?fence=${turn.fence}`)).status, 204);
+
     // Nobody asks for this one, and the server dies before it ends: the alarm tells of it after the restart.
     const alone = (await nora.post("/leases/alone", { request_id: "d", ttl_seconds: 1 })).body;
     await follower.kill();
     await server.restart();
     const events = await poll("the event", async () => {
       const page = (await nora.get(`/channels/user/${me}`)).body;
-      return page.events.length === 3 && page.events;
+      return page.events.length === 4 && page.events;
     });
-    assert.deepEqual([events[2].data.name, events[2].data.fence, events[2].data.state], ["alone", alone.fence, "lost"]);
+    assert.deepEqual([events[3].data.name, events[3].data.fence, events[3].data.state], ["alone", alone.fence, "lost"]);
   });
 
   test(`on ${backend} a place in the queue and a request's grant outlive the server`, async (t) => {

@@ -61,8 +61,8 @@ impl Object {
             _ => {}
         }
         let asked = sql::ask(sql, now, name, &ask)?;
-        for ticket in asked.turns {
-            self.0.hub.borrow().wake(name, ticket);
+        for turn in asked.turns {
+            self.0.hub.borrow().wake(name, turn.ticket);
         }
         if *mutant == Some(Mutant::FenceForgotten) && self.live(name).is_none() {
             sql.exec("DELETE FROM lease_fences", &[]).unwrap();
@@ -120,8 +120,8 @@ impl Backend for Object {
     }
 
     async fn sweep(&self) {
-        for (name, ticket) in sql::sweep(&self.0.sql, self.0.net.now(), 10).unwrap() {
-            self.0.hub.borrow().wake(&name, ticket);
+        for (name, turn) in sql::sweep(&self.0.sql, self.0.net.now(), 10).unwrap() {
+            self.0.hub.borrow().wake(&name, turn.ticket);
         }
     }
 }

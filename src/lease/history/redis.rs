@@ -20,7 +20,7 @@ use crate::config::stores::Redis as Access;
 use crate::error::{Error, Result};
 use crate::lease::hub::Hub;
 use crate::lease::redis::{RedisLeases, Room, SCRIPT, SWEEP};
-use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket};
+use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket, Turn};
 use crate::outgoing::{Http, Lost, Request, Response};
 use crate::store::memory::Memory;
 use crate::store::redis::{Judge, Redis};
@@ -227,11 +227,11 @@ impl Room for Beds {
         }
     }
 
-    async fn wake(&self, name: &LeaseName, ticket: &Ticket) -> Result<()> {
+    async fn wake(&self, name: &LeaseName, turn: Turn) -> Result<()> {
         if self.net.one_in(6) {
             self.net.meet("wake-up lost");
         } else {
-            self.hub.wake(name, ticket.clone());
+            self.hub.wake(name, turn.ticket);
         }
         Ok(())
     }
