@@ -447,6 +447,8 @@ pub trait Clinic {
 }
 
 #[cfg(test)]
+mod lease_history;
+#[cfg(test)]
 mod resurrection;
 #[cfg(test)]
 mod sessions_tests;

@@ -173,7 +173,8 @@ async fn grant<P: Platform, R: Incoming>(
         (false, _) => None,
         (true, Some(wait)) => Some(wait),
         (true, None) => {
-            return Err(Error::new(Kind::Unprocessable, "whoever is to be told of its turn says how long it waits").at("wait_seconds"));
+            return Err(Error::new(Kind::Unprocessable, "whoever is to be told of its turn says how long it waits")
+                .at("wait_seconds"));
         }
     };
     loop {

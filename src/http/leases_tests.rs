@@ -85,7 +85,7 @@ fn the_fence_is_the_holders_to_see() {
 fn bad_input_names_its_field_and_takes_no_lease() {
     let (app, [_, nora, ..]) = ward();
     let long = format!(r#"{{"request_id":"{}"}}"#, "r".repeat(65));
-    let bodies: [(&str, u16, &str); 12] = [
+    let bodies: [(&str, u16, &str); 13] = [
         ("{", 400, "body"),
         ("{}", 400, "request_id"),
         (r#"{"request_id":7}"#, 400, "request_id"),

@@ -263,8 +263,6 @@ pub fn unexpected() -> Error {
 }
 
 #[cfg(test)]
-mod history;
-#[cfg(test)]
 pub mod native;
 #[cfg(test)]
 mod tests;

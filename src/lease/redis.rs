@@ -19,9 +19,9 @@ use crate::store::redis::script::Script;
 use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
 
-pub(super) const SCRIPT: &str = include_str!("lease.lua");
+pub(crate) const SCRIPT: &str = include_str!("lease.lua");
 const SHA1: &str = "42d3398920661ec1e17f75fed4a0af91af4488dd";
-pub(super) const SWEEP: &str = include_str!("sweep.lua");
+pub(crate) const SWEEP: &str = include_str!("sweep.lua");
 const SWEEP_SHA1: &str = "de736c40f9b687954aa5c5fe22a268f952e73ce3";
 const MARK: &str = "L1 ";
 /// All leases are on one node of a cluster: several are asked for together, and one hash has all their fences.

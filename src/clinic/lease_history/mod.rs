@@ -22,9 +22,9 @@ use self::checker::{Asked, History, Life, Operation, Saw, Violation, check};
 use self::net::{Fate, Leg, Net};
 use self::object::Object;
 use self::redis::OnRedis;
-use super::{Answer, Ask, Asker, Lease, LeaseName, Leases, RequestId, Told};
 use crate::chart::fences::{self, Fence};
 use crate::error::{Kind, Result};
+use crate::lease::{Answer, Ask, Asker, Lease, LeaseName, Leases, RequestId, Told};
 use crate::store::sqlite::Sqlite;
 use crate::time::Ttl;
 
