@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { at } from "./lib/project.mjs";
 
-const base = ["error", "time", "config", "outgoing"];
+const base = ["error", "time", "config", "outgoing", "sorted"];
 const roles = ["session", "access", "chart", "lease", "channel", "vitals", "clinic"];
 const below = ["fhir", "store", ...base];
 
@@ -16,6 +16,7 @@ const below = ["fhir", "store", ...base];
  */
 const allowed = {
   time: [],
+  sorted: [],
   outgoing: ["time"],
   error: ["time"],
   config: ["error", "time"],

@@ -14,6 +14,7 @@ pub mod http;
 pub mod lease;
 pub mod outgoing;
 pub mod session;
+pub mod sorted;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -4,14 +4,13 @@
 //! the oldest row that is not acknowledged, so that whatever order deliveries arrive in, a topic can take none too early.
 //! A row leaves only when its topic has said that it is in the log.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::Topic;
 use super::cursor::Snapshot;
 use crate::access::Owner;
 use crate::error::{Error, Result};
+use crate::sorted::BTreeSet;
 use crate::store::sql::Sql;
 use crate::time::UnixMillis;
 

@@ -4,8 +4,6 @@
 //! the shared one by every write to a type that patients share, and all of them at once by the clinic's epoch. The wards are
 //! those that the patient's stays lead to at this instant.
 
-use std::collections::BTreeSet;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -13,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Owner;
 use crate::channel::cursor::Snapshot;
 use crate::error::{Error, Result};
+use crate::sorted::BTreeSet;
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 

@@ -4,8 +4,6 @@
 //! record the heads, the events and the audit rows that it causes are written in that same transaction. Every request
 //! carries the [`Scope`] of who asks.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::fences::Fence;
@@ -15,6 +13,7 @@ use crate::access::{Owner, Scope};
 use crate::error::Result;
 use crate::fhir::search::{Place as Here, Search, Terms, terms};
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared, is_valid_id, patients, relative};
+use crate::sorted::BTreeSet;
 use crate::time::UnixMillis;
 use crate::vitals::codes::{self, Charted};
 

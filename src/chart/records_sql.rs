@@ -4,8 +4,6 @@
 //! of the newest version that is not a deletion (a deleted record stays in the compartments of its last content, so that
 //! its history has owners).
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -18,6 +16,7 @@ use crate::channel::EventKind;
 use crate::channel::outbox::{self, Event};
 use crate::error::{Error, Result};
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared};
+use crate::sorted::BTreeSet;
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 

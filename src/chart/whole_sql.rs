@@ -5,13 +5,12 @@
 //! falls, whatever the clock does. Both are kept in the transaction of the write. A page looks at a bounded number of rows:
 //! one that is cut there says where to go on, however little it holds.
 
-use std::collections::BTreeSet;
-
 use super::records::{Answer, Item, Mark, Record};
 use super::records_sql::{COLUMNS, compartments, newest, owner, owners, record};
 use crate::access::Scope;
 use crate::error::{Error, Result};
 use crate::fhir::ResourceType;
+use crate::sorted::BTreeSet;
 use crate::store::sql::{Row, Sql};
 use crate::time::{MAX_SAFE, UnixMillis};
 

@@ -3,8 +3,6 @@
 //! Invariant: what is not within the asker's scope is refused, and the refusal is in the audit trail; an acknowledgement and
 //! its audit row commit together.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,6 +11,7 @@ use super::following::{self, Roll};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::{Owner, Scope, refused};
 use crate::error::{Error, Kind, Result};
+use crate::sorted::BTreeMap;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
 use crate::vitals::alert::{Acknowledgement, Alert};

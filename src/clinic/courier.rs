@@ -6,7 +6,6 @@
 //! nor for events: a topic that has hung is told again, so that it knows within a second of its return.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 
 use futures_util::future::join_all;
@@ -18,6 +17,7 @@ use crate::lease::Leases;
 use crate::session;
 use crate::session::registry;
 use crate::session::roster;
+use crate::sorted::BTreeMap;
 use crate::store::Store;
 use crate::store::sql::Sql;
 use crate::time::{Clock, Ttl, UnixMillis};

@@ -2,8 +2,6 @@
 //!
 //! Invariant: what follows from a write commits with it. What is due later is on the agenda from that commit on.
 
-use std::collections::BTreeSet;
-
 use super::subscriptions;
 use crate::access::{Owner, Role, Scope};
 use crate::channel::Topic;
@@ -14,6 +12,7 @@ use crate::chart::records::{Batch, Change, Committed, Stamp, Write};
 use crate::error::Result;
 use crate::fhir::ResourceType;
 use crate::session::{registry, roster};
+use crate::sorted::BTreeSet;
 use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};

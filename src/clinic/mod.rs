@@ -17,7 +17,6 @@ pub mod subscriptions;
 pub mod watch;
 pub mod writes;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +39,7 @@ use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing};
 use crate::session::registry::{self, Which};
 use crate::session::{limit, roster};
+use crate::sorted::BTreeSet;
 use crate::store::Store;
 use crate::store::agenda;
 use crate::store::sql::Sql;

@@ -4,7 +4,6 @@
 //! against what the subscriber's account reaches at that instant. So events are numbered in the order of commits and none is
 //! told to somebody who could not have read what it is about. Whoever is bound is asked again when the subscription changes.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use crate::channel::subscription::{self, Channel, Settings, Status, Subject};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::Account;
 use crate::session::{registry, roster};
+use crate::sorted::BTreeSet;
 use crate::store::sql::{Row, Sql};
 use crate::time::UnixMillis;
 

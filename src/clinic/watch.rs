@@ -3,8 +3,6 @@
 //! Invariant: the store of sessions alone knows when a person last did something; the clinic's object asks it when a session
 //! could be about to end, and not before. An end is warned of once: the note that it was and the event commit together.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -16,6 +14,7 @@ use crate::channel::{EventKind, Topic};
 use crate::error::Result;
 use crate::session::registry::{self, Watched};
 use crate::session::{self, Lifetimes, State};
+use crate::sorted::BTreeMap;
 use crate::store::agenda;
 use crate::store::sql::Sql;
 use crate::time::{Ttl, UnixMillis};

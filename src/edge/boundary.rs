@@ -4,7 +4,6 @@
 //! request are given up by [`expire`] in that request's own turn, because a promise belongs to the request that made it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +13,7 @@ use wasm_bindgen::prelude::{Closure, JsValue, wasm_bindgen};
 use worker::js_sys::Uint8Array;
 
 use crate::outgoing::Request;
+use crate::sorted::BTreeMap;
 
 #[wasm_bindgen(module = "/src/edge/boundary.js")]
 extern "C" {

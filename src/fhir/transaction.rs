@@ -5,13 +5,12 @@
 //! the type that its URL names for POST and PUT, an id for PUT and DELETE). Two entries of a transaction never stand for one
 //! `fullUrl`.
 
-use std::collections::BTreeMap;
-
 use super::json::Json;
 use super::kind::ResourceType;
 use super::outcome::{Invalid, Issue};
 use super::reference::relative;
 use super::resource::Resource;
+use crate::sorted::BTreeMap;
 
 /// What `Bundle.type` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,6 @@
 //! Invariant: a reading is acknowledged only when it is in the log of its patient and in that of every ward the patient is
 //! in. What was not acknowledged is sent again under the same id, and is in each log once.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +16,7 @@ use crate::channel::telemetry::Reading as Sent;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::fhir::is_valid_id;
+use crate::sorted::BTreeMap;
 use crate::time::UnixMillis;
 use crate::vitals::watch::Sample;
 use crate::vitals::{Consciousness, Milli, Parameter, Reading};

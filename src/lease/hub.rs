@@ -5,11 +5,11 @@
 //! while, so that none falls between asking and going to sleep.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 
 use super::{LeaseName, Ticket};
+use crate::sorted::BTreeMap;
 
 /// Wake-ups that nobody has come for are kept up to this many; then they are all forgotten.
 const MOST_KEPT: usize = 1_024;

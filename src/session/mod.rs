@@ -29,8 +29,6 @@ pub mod registry;
 pub mod roster;
 pub mod token;
 
-use std::collections::BTreeMap;
-
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +41,7 @@ use crate::access::{Principal, Role};
 use crate::config::Config;
 use crate::config::stores::On;
 use crate::error::{Error, Kind, Result};
+use crate::sorted::BTreeMap;
 use crate::store::{Applied, Condition, Entry, Op, OpReply, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
 

@@ -21,13 +21,13 @@
 //! }
 //! ```
 
-use std::collections::BTreeMap;
 use std::future::Future;
 
 use futures_util::future::try_join_all;
 
 use super::{Applied, Condition, Op, OpReply, Shard, Store};
 use crate::error::{Error, Result};
+use crate::sorted::BTreeMap;
 use crate::time::UnixMillis;
 
 /// What a value is called.

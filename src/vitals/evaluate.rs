@@ -3,8 +3,6 @@
 //! Invariant: what is told follows from the readings that are kept after the write. Nothing follows from a reading that is
 //! neither the latest of its parameter nor a correction.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::alert::{Alert, Basis, Cause, Finding, Severity};
 use super::codes::Charted;
 use super::news2::{self, Score};
@@ -16,6 +14,7 @@ use crate::channel::EventKind;
 use crate::channel::outbox::{self, Event};
 use crate::config::alerts::Rules;
 use crate::error::Result;
+use crate::sorted::{BTreeMap, BTreeSet};
 use crate::store::sql::Sql;
 use crate::time::{Entropy, Ttl, UnixMillis};
 

@@ -70,7 +70,8 @@ impl Model {
         let sql = Sqlite::open();
         prepare(&sql).unwrap();
         outbox::prepare(&sql).unwrap();
-        let limits = [(Parameter::HeartRate, Limit { low: None, high: Some(Milli::whole(LIMIT)) })].into();
+        let limits =
+            [(Parameter::HeartRate, Limit { low: None, high: Some(Milli::whole(LIMIT)) })].into_iter().collect();
         let thresholds = Thresholds { limits, ..Thresholds::default() };
         thresholds::put(&sql, UnixMillis(0), "p", &thresholds, None).unwrap();
         let now = UnixMillis(1_764_000_000_000);

@@ -2,14 +2,13 @@
 //!
 //! Invariant: what is stored was checked; a patient for whom nothing was set has [`Thresholds::default`].
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::alert::Bound;
 use super::news2::Scale;
 use super::{Milli, Parameter};
 use crate::error::{Error, Kind, Result};
+use crate::sorted::BTreeMap;
 use crate::store::sql::Sql;
 use crate::time::UnixMillis;
 
@@ -206,7 +205,7 @@ mod tests {
             "limits":{"heart_rate":{"low":45.5,"high":130},"temperature":{"high":39},"systolic_pressure":{}}}"#;
         let set = read(json).unwrap();
         assert_eq!(set.scale, Scale::Two);
-        assert_eq!(set.limits[&Parameter::HeartRate].low, Some(Milli(45_500)));
+        assert_eq!(set.limits.get(&Parameter::HeartRate).unwrap().low, Some(Milli(45_500)));
         assert_eq!(set.limits.len(), 2);
         let back = set.to_json();
         assert_eq!(back["limits"]["heart_rate"], serde_json::json!({ "low": 45.5, "high": 130 }));

@@ -6,13 +6,14 @@
 //! windows, a fall after a minute, and a patient costs the database nothing as long as nothing changes.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use super::monitor::KEPT_EVERY;
 use super::{Latest, Milli, Parameter, Reading, TELEMETRY};
 use crate::config::alerts::Rules;
+use crate::sorted::BTreeMap;
 use crate::time::{Ttl, UnixMillis};
 
 /// Readings of so long are judged as one, by their median.

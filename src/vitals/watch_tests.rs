@@ -7,7 +7,7 @@ fn sample(second: u64, value: i64) -> Sample {
 }
 
 fn medians(minute: &Minute) -> Vec<i64> {
-    minute.medians[&Parameter::HeartRate].iter().map(|value| value.rounded()).collect()
+    minute.medians.get(&Parameter::HeartRate).unwrap().iter().map(|value| value.rounded()).collect()
 }
 
 #[test]

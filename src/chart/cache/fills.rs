@@ -5,8 +5,7 @@
 //! losing them all costs a second question to the origin and nothing else, so they live in the memory of the object that
 //! holds the head.
 
-use std::collections::BTreeMap;
-
+use crate::sorted::BTreeMap;
 use crate::time::{Ttl, UnixMillis};
 
 /// So many tokens are kept before those past their deadline are swept.

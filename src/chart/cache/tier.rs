@@ -3,10 +3,10 @@
 //! Invariant: the bytes of all bodies never exceed the bound; the least recently used goes first. A view is given only for
 //! the tag it was read at: the head is still asked for each time.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::seal::View;
+use crate::sorted::BTreeMap;
 
 /// Counted for a view beside its body: its name, its tag and the place in the maps.
 const OVERHEAD: usize = 512;

@@ -5,8 +5,7 @@
 //! ([`Grants`]). It is assumed that within a window two clocks run apart by less than an eighth of it, which [`margin`] adds.
 //! A clock that is seen stepping back drops everything.
 
-use std::collections::BTreeMap;
-
+use crate::sorted::BTreeMap;
 use crate::time::{Ttl, UnixMillis};
 
 /// So many answers are kept; then all are dropped, which costs a question each.

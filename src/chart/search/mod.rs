@@ -10,14 +10,13 @@ mod plan;
 mod statement;
 mod walk;
 
-use std::collections::BTreeMap;
-
 use self::plan::Plan;
 use super::records::{Answer, Record};
 use super::records_sql::{owners, record};
 use crate::access::Scope;
 use crate::error::{Error, Result};
 use crate::fhir::search::{Place, Search, owner_number};
+use crate::sorted::BTreeMap;
 use crate::store::sql::Sql;
 
 /// How much one page may cost.

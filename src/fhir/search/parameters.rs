@@ -6,10 +6,10 @@
 //! too; `only` is the one system or type that it finds of them; `system` the one that codes there are of, which have none
 //! themselves.
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::super::ResourceType;
+use crate::sorted::BTreeMap;
 
 static TEXT: &str = include_str!("parameters.txt");
 

@@ -1,7 +1,5 @@
 //! What a resource can be found by.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::super::json::{Json, push_json_string};
@@ -9,6 +7,7 @@ use super::super::{Resource, ResourceType, relative};
 use super::date::{Numbers, Span, instant};
 use super::parameters::{Parameter, ParameterKind, fnv, number, parameters_of};
 use super::{Key, Term, quantity, text};
+use crate::sorted::BTreeSet;
 use crate::time::UnixMillis;
 
 /// The number under which every record of `kind` stands, with an empty key.
