@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::stores::{CacheOn, On};
 use crate::error::{Error, Kind, Result};
 use crate::lease::redis::{RedisLeases, Room};
-use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket, Turn};
+use crate::lease::{Answer, Ask, Lease, LeaseName, Leases, Ticket, Turn};
 use crate::store::bytes::{Bytes, Cached, Name};
 use crate::store::kv::Kv;
 use crate::store::redis::{Judge, Link, Redis};
@@ -57,15 +57,18 @@ impl Leases for Objects {
         let call = LeaseCall::Ask { name: name.clone(), ask };
         match self.lease(&Shard::of(name.as_str()).name(), &call).await? {
             LeaseReply::Answer(answer) => Ok(answer),
-            LeaseReply::Done => Err(unexpected()),
+            LeaseReply::Woken(_) | LeaseReply::Done => Err(unexpected()),
         }
     }
 }
 
 impl Room for Objects {
-    async fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> Result<()> {
+    async fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> Result<Option<Lease>> {
         let call = LeaseCall::Sleep { name: name.clone(), ticket: ticket.clone(), ttl };
-        self.lease(&Shard::of(name.as_str()).name(), &call).await.map(drop)
+        match self.lease(&Shard::of(name.as_str()).name(), &call).await? {
+            LeaseReply::Woken(lease) => Ok(Some(lease)),
+            _ => Ok(None),
+        }
     }
 
     async fn wake(&self, name: &LeaseName, turn: Turn) -> Result<()> {

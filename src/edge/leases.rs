@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::lease::hub::Hub;
 use crate::lease::redis::RedisLeases;
 use crate::lease::sql::{self, Asked};
-use crate::lease::{Answer, Ask, LONGEST_CALL, LeaseName, Loss, Ticket, Told, Turn, several};
+use crate::lease::{Answer, Ask, LONGEST_CALL, Lease, LeaseName, Loss, Ticket, Told, Turn, several};
 use crate::time::{Clock, Ttl, UnixMillis};
 
 /// When to try again to bring what was not taken.
@@ -90,6 +90,8 @@ impl LeaseCall {
 pub enum LeaseReply {
     /// Of an ask.
     Answer(Answer),
+    /// The lease that passed to whoever slept.
+    Woken(Lease),
     /// Of everything else.
     Done,
 }
@@ -154,7 +156,9 @@ impl Inner {
             LeaseCall::Ask { name, ask } => return self.ask(name, ask).await.map(LeaseReply::Answer),
             LeaseCall::Sleep { name, ticket, ttl } => {
                 let asleep = pin!(self.hub.sleep(&name, &ticket));
-                select(asleep, Delay::from(Duration::from_millis(ttl.0))).await;
+                if let Either::Left((lease, _)) = select(asleep, Delay::from(Duration::from_millis(ttl.0))).await {
+                    return Ok(LeaseReply::Woken(lease));
+                }
             }
             LeaseCall::Wake { name, turn } => self.pass_on(&name, turn),
             LeaseCall::Watch => {
@@ -188,10 +192,12 @@ impl Inner {
     /// Wakes the call of whoever's turn it is, or tells it on its channel. The lease is held out to it for a second, so that
     /// there is nothing to be brought later.
     fn pass_on(self: &Rc<Self>, name: &LeaseName, turn: Turn) {
-        let Some(lease) = turn.pushed else { return self.hub.wake(name, turn.ticket) };
+        if !turn.pushed {
+            return self.hub.wake(name, turn);
+        }
         let (inner, name) = (Rc::clone(self), name.clone());
         self.state.wait_until(async move {
-            if let Err(error) = notices::lease_granted(&inner.edge, &name, &lease).await {
+            if let Err(error) = notices::lease_granted(&inner.edge, &name, &turn.lease).await {
                 console_error!("a turn could not be told of: {error}");
             }
         });

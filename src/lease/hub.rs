@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 
-use super::{LeaseName, Ticket};
+use super::{Lease, LeaseName, Ticket, Turn};
 use crate::sorted::BTreeMap;
 
 /// Wake-ups that nobody has come for are kept up to this many; then they are all forgotten.
@@ -18,7 +18,7 @@ type Place = (LeaseName, Ticket);
 
 enum Sleeper {
     Asleep(Waker),
-    Woken,
+    Woken(Lease),
 }
 
 /// The calls that wait.
@@ -28,28 +28,27 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Wakes the call of `ticket`, or keeps the wake-up for it.
-    pub fn wake(&self, name: &LeaseName, ticket: Ticket) {
+    /// Wakes the call whose turn it is, or keeps the wake-up for it.
+    pub fn wake(&self, name: &LeaseName, turn: Turn) {
         let mut sleepers = self.sleepers.borrow_mut();
         if sleepers.len() >= MOST_KEPT {
             sleepers.retain(|_, sleeper| matches!(sleeper, Sleeper::Asleep(_)));
         }
-        if let Some(Sleeper::Asleep(waker)) = sleepers.insert((name.clone(), ticket), Sleeper::Woken) {
+        if let Some(Sleeper::Asleep(waker)) = sleepers.insert((name.clone(), turn.ticket), Sleeper::Woken(turn.lease)) {
             drop(sleepers);
             waker.wake();
         }
     }
 
-    /// Ends when [`Hub::wake`] is called for `ticket`, or was called since the last sleep. Of two sleeps of one ticket the
-    /// later one is woken.
-    pub fn sleep(&self, name: &LeaseName, ticket: &Ticket) -> impl Future<Output = ()> + '_ {
+    /// Ends when [`Hub::wake`] is called for `ticket`, or was called since the last sleep, and gives the lease that passed to
+    /// it then. Of two sleeps of one ticket the later one is woken.
+    pub fn sleep(&self, name: &LeaseName, ticket: &Ticket) -> impl Future<Output = Lease> + '_ {
         let place = (name.clone(), ticket.clone());
         let bed = Bed { hub: self, place };
         poll_fn(move |context| {
             let mut sleepers = bed.hub.sleepers.borrow_mut();
-            if let Some(Sleeper::Woken) = sleepers.get(&bed.place) {
-                sleepers.remove(&bed.place);
-                return Poll::Ready(());
+            if let Some(Sleeper::Woken(lease)) = sleepers.remove(&bed.place) {
+                return Poll::Ready(lease);
             }
             sleepers.insert(bed.place.clone(), Sleeper::Asleep(context.waker().clone()));
             Poll::Pending
@@ -78,10 +77,21 @@ mod tests {
     use std::task::Context;
 
     use super::*;
-    use crate::lease::RequestId;
+    use crate::lease::{RequestId, USUAL};
+    use crate::time::UnixMillis;
 
     fn ticket(user: &str) -> Ticket {
         Ticket { user: user.into(), request_id: RequestId::parse("r").unwrap() }
+    }
+
+    fn turn(user: &str) -> Turn {
+        let (ticket, granted) = (ticket(user), UnixMillis(1));
+        let (holder, request_id) = (user.to_owned(), ticket.request_id.clone());
+        let expires = granted.plus(USUAL);
+        let user = user.to_owned();
+        let lease =
+            Lease { user, holder, request_id, fence: 7, granted, expires, ttl: USUAL, sure: false, group: None };
+        Turn { ticket, lease, pushed: false }
     }
 
     #[test]
@@ -91,10 +101,10 @@ mod tests {
         {
             let mut asleep = pin!(hub.sleep(&name, &ticket("a")));
             assert!(asleep.as_mut().poll(&mut context).is_pending());
-            hub.wake(&name, ticket("b"));
+            hub.wake(&name, turn("b"));
             assert!(asleep.as_mut().poll(&mut context).is_pending(), "another's");
-            hub.wake(&name, ticket("a"));
-            assert!(asleep.as_mut().poll(&mut context).is_ready());
+            hub.wake(&name, turn("a"));
+            assert_eq!(asleep.as_mut().poll(&mut context), Poll::Ready(turn("a").lease));
         }
         let mut early = pin!(hub.sleep(&name, &ticket("b")));
         assert!(early.as_mut().poll(&mut context).is_ready(), "it was woken before it slept");

@@ -1,6 +1,9 @@
 -- One step on one lease. KEYS are the lease's state, the fences of all leases, when each lease ends, what holders have to be
 -- told. ARGV[1] says what, ARGV[2] is the name.
 --   o  head tail ttl         grants what nobody has: its state is head, fence, times, tail
+--   o  head tail ttl user request most head tail wait
+--                            and where another has it, puts whoever is not in the queue at its end, if fewer than `most` are:
+--                            as head, the instant `wait` from now, tail
 --   c  user fence            frees what this holder has and nobody waits for
 --   n  user fence ttl        lets what this holder has live for `ttl` ('' for as long as it was given before) from now
 --   r                        reads
@@ -48,6 +51,19 @@ if what == 'o' and not state then
   redis.call('SET', KEYS[1], state)
   redis.call('ZADD', KEYS[3], ends, name)
   return (watched and 'L1 g ' or 'L1 g! ') .. state
+end
+if what == 'o' and ARGV[6] and state then
+  local found = cjson.decode(state)
+  local lease, queue = found.lease, found.queue or {}
+  local function is_theirs(user, request) return user == ARGV[6] and request == ARGV[7] end
+  local fits = lease and lease.expires > now and not is_theirs(lease.user, lease.request_id) and #queue < tonumber(ARGV[8])
+  for _, waiter in ipairs(queue) do fits = fits and not is_theirs(waiter.asker.user, waiter.request_id) end
+  if fits then
+    -- The queue comes last in the text.
+    local before = #queue > 0 and string.sub(state, 1, -3) .. ',' or string.sub(state, 1, -2) .. ',"queue":['
+    state = before .. ARGV[9] .. digits(now + ARGV[11]) .. ARGV[10] .. ']}'
+    redis.call('SET', KEYS[1], state)
+  end
 end
 if (what == 'c' or what == 'n') and state then
   local found = cjson.decode(state)

@@ -209,8 +209,10 @@ pub enum Told {
 pub struct Turn {
     /// Who waited.
     pub ticket: Ticket,
-    /// The lease, where whoever waited keeps no call open and has to be told on its channel.
-    pub pushed: Option<Lease>,
+    /// The lease.
+    pub lease: Lease,
+    /// Whether whoever waited keeps no call open, and has to be told on its channel.
+    pub pushed: bool,
 }
 
 /// What a backend answers.

@@ -1,8 +1,8 @@
 //! Leases on Redis over HTTP: the same rules, over a state that is swapped only if it is still the one that was read.
 //!
 //! Invariant: a swap is one script call, judged by Redis's clock, and compares all of the state, so that nothing comes between
-//! what [`super::rules`] decided and what is written. A grant of what is free and a revocation that nobody waits for are one
-//! call each. A fence is never given twice, whatever the Redis forgets: each life of it (its data, in one process) counts in
+//! what [`super::rules`] decided and what is written. A grant of what is free, a place at the end of the queue and a revocation
+//! that nobody waits for are one call each. A fence is never given twice, whatever the Redis forgets: each life of it (its data, in one process) counts in
 //! an epoch of its own, which comes out of an object's store when that life begins.
 
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::future::Future;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::rules::{self, State};
+use super::rules::{self, State, Waiter};
 use super::{Answer, Ask, LONGEST_CALL, Lease, LeaseName, Leases, Loss, Ticket, Told, Turn};
 use crate::error::{Error, Kind, Result};
 use crate::outgoing::{Http, backoff};
@@ -20,7 +20,7 @@ use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
 
 pub(crate) const SCRIPT: &str = include_str!("lease.lua");
-const SHA1: &str = "42d3398920661ec1e17f75fed4a0af91af4488dd";
+const SHA1: &str = "e86b4eb66900b5ab07a809f9c946cbbf828019a7";
 pub(crate) const SWEEP: &str = include_str!("sweep.lua");
 const SWEEP_SHA1: &str = "de736c40f9b687954aa5c5fe22a268f952e73ce3";
 const MARK: &str = "L1 ";
@@ -40,8 +40,8 @@ const EPOCH: &str = "lease-epoch";
 
 /// Where calls wait for their turn: a [`super::hub::Hub`] in an object.
 pub trait Room {
-    /// Waits until `ticket` is woken, at most `ttl`.
-    fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> impl Future<Output = Result<()>>;
+    /// Waits until `ticket` is woken, at most `ttl`; gives the lease that passed to it, if it was woken.
+    fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> impl Future<Output = Result<Option<Lease>>>;
     /// Wakes whoever waited, or tells it on its channel.
     fn wake(&self, name: &LeaseName, turn: Turn) -> impl Future<Output = Result<()>>;
     /// Sees to it that leases which end by themselves are noticed.
@@ -98,7 +98,9 @@ fn json(value: &impl serde::Serialize) -> Result<String> {
 
 /// The parts of a fresh grant's state: what comes before the fence, and what comes after the times.
 fn template(ask: &Ask) -> Result<Option<(String, String, Ttl)>> {
-    let Ask::Grant { asker, request_id, ttl, .. } = ask else { return Ok(None) };
+    let (Ask::Grant { asker, request_id, ttl, .. } | Ask::Queue { asker, request_id, ttl, .. }) = ask else {
+        return Ok(None);
+    };
     let head = format!(
         r#"{{"lease":{{"user":{},"holder":{},"request_id":{},"fence":"#,
         json(&asker.user)?,
@@ -106,6 +108,27 @@ fn template(ask: &Ask) -> Result<Option<(String, String, Ttl)>> {
         json(request_id)?
     );
     Ok(Some((head, format!(r#","ttl":{},"sure":true,"group":null}}}}"#, ttl.0), *ttl)))
+}
+
+/// What puts a request into the queue: who it is, how many may be there, its text around the instant up to which it is kept,
+/// and for how long that is.
+fn place(ask: &Ask) -> Result<Vec<String>> {
+    let (asker, request_id, ttl, wait, pushed) = match ask {
+        Ask::Grant { asker, request_id, ttl, wait: Some(wait) } => (asker, request_id, *ttl, *wait, false),
+        Ask::Queue { asker, request_id, ttl, wait } => (asker, request_id, *ttl, *wait, true),
+        _ => return Ok(Vec::new()),
+    };
+    // The script compares what it is given with what it reads out of JSON.
+    if !asker.user.is_ascii() {
+        return Ok(Vec::new());
+    }
+    let waiter = json(&Waiter::new(asker, request_id, ttl, UnixMillis(0), pushed))?;
+    // No string in JSON has a bare quote in it.
+    let (head, tail) = waiter.split_once(r#""until":0"#).ok_or_else(unfit)?;
+    let most = rules::MOST_WAITING.to_string();
+    let kept = wait.0.saturating_add(rules::GRACE.0).to_string();
+    let head = format!(r#"{head}"until":"#);
+    Ok(vec![asker.user.clone(), request_id.as_str().to_owned(), most, head, tail.to_owned(), kept])
 }
 
 fn state(raw: &str) -> Result<State> {
@@ -192,7 +215,10 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
     /// The first call: what may be done by it alone, or a look.
     async fn first(&self, name: &LeaseName, ask: &Ask) -> Result<Found> {
         let answer = match (template(ask)?, ask) {
-            (Some((head, tail, ttl)), _) => self.run(name, "o", vec![head, tail, ttl.0.to_string()], true).await?,
+            (Some((head, tail, ttl)), _) => {
+                let more = [vec![head, tail, ttl.0.to_string()], place(ask)?].concat();
+                self.run(name, "o", more, true).await?
+            }
             (None, Ask::Revoke { user, fence }) => {
                 self.run(name, "c", vec![ascii(user), fence.to_string()], true).await?
             }
@@ -303,7 +329,12 @@ impl<H: Http + 'static, S: Store, R: Room> Leases for RedisLeases<H, S, R> {
             // Those who are next look when the lease ends; for the others that would be a crowd.
             let ends = Ttl(answer.at.until(lease.expires).0.saturating_add(1));
             let nap = if *position <= NEXT { left.min(NAP).min(ends) } else { left };
-            self.room.sleep(name, &ticket, nap).await?;
+            let passed = self.room.sleep(name, &ticket, nap).await?;
+            // What has passed to it since it last looked is what another look would find. (A wake-up may be an old one.)
+            if let Some(passed) = passed.filter(|passed| passed.fence > lease.fence && passed.granted >= answer.at) {
+                let at = passed.granted;
+                return Ok(Answer { told: Told::Granted { lease: passed, again: true }, at });
+            }
             left = Ttl(left.0.saturating_sub(nap.0));
             answer = self.step(name, &ask).await?;
         }
@@ -340,5 +371,32 @@ mod tests {
         let (mut expected, mut highest) = (State::default(), 6);
         rules::step(&LeaseName::parse("n").unwrap(), &mut expected, &mut highest, now, &ask).unwrap();
         assert_eq!((state(&made).unwrap(), made), (expected.clone(), json(&expected).unwrap()));
+    }
+
+    /// What the script puts into the queue is what the rules would have.
+    #[test]
+    fn a_place_in_the_queue_has_the_text_of_the_rules() {
+        let asker = Asker { user: "u-2".into(), name: "\"until\":0 Ö".into() };
+        let request_id = RequestId::parse("r").unwrap();
+        let wait = Ttl::from_secs(30);
+        for pushed in [false, true] {
+            let (asker, request_id) = (asker.clone(), request_id.clone());
+            let ask = match pushed {
+                false => Ask::Grant { asker, request_id, ttl: USUAL, wait: Some(wait) },
+                true => Ask::Queue { asker, request_id, ttl: USUAL, wait },
+            };
+            let more = place(&ask).unwrap();
+            let [_, _, _, head, tail, kept] = &more[..] else { panic!() };
+            let now = UnixMillis(1_764_000_000_000);
+            let holder = Asker { user: "u-1".into(), name: "N".into() };
+            let held = Ask::Grant { asker: holder, request_id: RequestId::parse("h").unwrap(), ttl: USUAL, wait: None };
+            let (name, mut expected, mut highest) = (LeaseName::parse("n").unwrap(), State::default(), 6);
+            rules::step(&name, &mut expected, &mut highest, now, &held).unwrap();
+            let before = json(&expected).unwrap();
+            rules::step(&name, &mut expected, &mut highest, now, &ask).unwrap();
+            let until = now.0 + kept.parse::<u64>().unwrap();
+            let made = format!(r#"{},"queue":[{head}{until}{tail}]}}"#, before.strip_suffix('}').unwrap());
+            assert_eq!((state(&made).unwrap(), made), (expected.clone(), json(&expected).unwrap()));
+        }
     }
 }

@@ -15,9 +15,9 @@ pub const CLAIM: Ttl = Ttl::from_secs(1);
 /// So long one of several leases is held while the others are asked for.
 pub const RESERVED: Ttl = Ttl::from_secs(5);
 /// A place in the queue outlives the time that its request said it waits by this, so that the last call finds it.
-const GRACE: Ttl = Ttl::from_secs(2);
+pub(super) const GRACE: Ttl = Ttl::from_secs(2);
 /// So many wait for one lease at most.
-const MOST_WAITING: usize = 256;
+pub(super) const MOST_WAITING: usize = 256;
 
 /// A request in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,11 @@ pub struct Waiter {
 }
 
 impl Waiter {
+    /// A request of `asker` that is passed over from `until` on.
+    pub(super) fn new(asker: &Asker, request_id: &RequestId, ttl: Ttl, until: UnixMillis, pushed: bool) -> Waiter {
+        Waiter { asker: asker.clone(), request_id: request_id.clone(), ttl, until, pushed }
+    }
+
     fn is(&self, asker: &Asker, request_id: &RequestId) -> bool {
         self.asker.user == asker.user && self.request_id == *request_id
     }
@@ -105,7 +110,7 @@ impl Name<'_> {
         }
         let Waiter { asker, request_id, ttl, pushed, .. } = self.state.queue.remove(0);
         let lease = self.give(&asker, &request_id, ttl, Some(CLAIM), None)?;
-        self.turns.push(Turn { ticket: Ticket { user: asker.user, request_id }, pushed: pushed.then_some(lease) });
+        self.turns.push(Turn { ticket: Ticket { user: asker.user, request_id }, lease, pushed });
         Ok(())
     }
 
@@ -257,7 +262,7 @@ impl Name<'_> {
                     let full = Error::new(Kind::TooMany, "too many wait for this lease");
                     return Err(full.at("wait_seconds").retry_after(wait));
                 }
-                queue.push(Waiter { asker: asker.clone(), request_id: request_id.clone(), ttl, until, pushed });
+                queue.push(Waiter::new(asker, request_id, ttl, until, pushed));
             }
         }
         Ok(position)

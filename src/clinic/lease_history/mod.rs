@@ -109,6 +109,8 @@ struct Client {
     /// Its operation under way.
     pending: Option<(usize, UnderWay<Outcome>)>,
     fence: Option<u64>,
+    /// One that it had before.
+    old: Option<u64>,
     request: u64,
     /// Whether the last request's outcome is not known.
     retries: bool,
@@ -190,7 +192,8 @@ impl<B: Backend> World<B> {
         let at = self.history.operations.len();
         let wants = net.random.below(14);
         let client = &mut self.clients[by];
-        let asked = match (wants, client.fence) {
+        let fence = if net.one_in(6) { client.old.or(client.fence) } else { client.fence };
+        let asked = match (wants, fence) {
             (0..=2, Some(fence)) => Asked::Renew { user, fence, ttl },
             (3..=4, Some(fence)) => Asked::Revoke { user, fence },
             (5..=8, Some(fence)) => Asked::Commit { fence },
@@ -272,12 +275,14 @@ impl<B: Backend> World<B> {
         match saw {
             None => client.retries = is_grant,
             Some(Saw::New(life) | Saw::Own(life)) => {
-                client.fence = Some(life.fence);
+                if client.fence != Some(life.fence) {
+                    client.old = client.fence.replace(life.fence);
+                }
                 self.ends = Some(life.expires);
             }
             Some(Saw::Live(life)) => self.ends = Some(life.expires),
             // Whoever slept past its lease does not know, and writes.
-            Some(Saw::Lost | Saw::Ended | Saw::Refused) if self.net.one_in(2) => client.fence = None,
+            Some(Saw::Lost | Saw::Ended | Saw::Refused) if self.net.one_in(2) => client.old = client.fence.take(),
             _ => {}
         }
     }

@@ -62,7 +62,7 @@ impl Object {
         }
         let asked = sql::ask(sql, now, name, &ask)?;
         for turn in asked.turns {
-            self.0.hub.borrow().wake(name, turn.ticket);
+            self.0.hub.borrow().wake(name, turn);
         }
         if *mutant == Some(Mutant::FenceForgotten) && self.live(name).is_none() {
             sql.exec("DELETE FROM lease_fences", &[]).unwrap();
@@ -121,7 +121,7 @@ impl Backend for Object {
 
     async fn sweep(&self) {
         for (name, turn) in sql::sweep(&self.0.sql, self.0.net.now(), 10).unwrap() {
-            self.0.hub.borrow().wake(&name, turn.ticket);
+            self.0.hub.borrow().wake(&name, turn);
         }
     }
 }

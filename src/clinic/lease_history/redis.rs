@@ -20,7 +20,7 @@ use crate::config::stores::Redis as Access;
 use crate::error::{Error, Result};
 use crate::lease::hub::Hub;
 use crate::lease::redis::{RedisLeases, Room, SCRIPT, SWEEP};
-use crate::lease::{Answer, Ask, LeaseName, Leases, Ticket, Turn};
+use crate::lease::{Answer, Ask, Lease, LeaseName, Leases, Ticket, Turn};
 use crate::outgoing::{Http, Lost, Request, Response};
 use crate::store::memory::Memory;
 use crate::store::redis::{Judge, Redis};
@@ -220,10 +220,11 @@ struct Beds {
 }
 
 impl Room for Beds {
-    async fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> Result<()> {
+    async fn sleep(&self, name: &LeaseName, ticket: &Ticket, ttl: Ttl) -> Result<Option<Lease>> {
         match select(pin!(self.hub.sleep(name, ticket)), pin!(self.net.sleep(ttl))).await {
             Either::Right((false, _)) => Err(Error::unavailable("the object was evicted")),
-            _ => Ok(()),
+            Either::Right(_) => Ok(None),
+            Either::Left((lease, _)) => Ok(Some(lease)),
         }
     }
 
@@ -231,7 +232,7 @@ impl Room for Beds {
         if self.net.one_in(6) {
             self.net.meet("wake-up lost");
         } else {
-            self.hub.wake(name, turn.ticket);
+            self.hub.wake(name, turn);
         }
         Ok(())
     }
@@ -270,7 +271,10 @@ fn with_one_thing_wrong(script: &str, mutant: Option<Mutant>) -> String {
         }
         Some(Mutant::SwapUntimed) => ("and is_time()", ""),
         Some(Mutant::SwapUncompared) => ("(state or '') == ARGV[3] and digits(highest) == ARGV[5] and", ""),
-        Some(Mutant::RenewsTooLate) => ("lease.expires > now", "lease.expires > now - 5000"),
+        Some(Mutant::RenewsTooLate) => (
+            "lease.fence == tonumber(ARGV[4]) and lease.expires > now",
+            "lease.fence == tonumber(ARGV[4]) and lease.expires > now - 5000",
+        ),
         _ => return script.to_owned(),
     };
     script.replacen(right, wrong, 1)
