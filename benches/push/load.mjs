@@ -52,6 +52,8 @@ export function publisher({ port, path, headers = {} }) {
   return {
     post: (body) =>
       new Promise((resolve, reject) => {
+        // It may have been closed since the last answer, when nobody waited for one.
+        if (socket.destroyed) return reject(new Error("the connection was closed"));
         settle = { resolve, reject };
         const length = Buffer.byteLength(body);
         socket.write(`POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${lines}Content-Length: ${length}\r\n\r\n${body}`);
