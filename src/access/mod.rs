@@ -89,6 +89,10 @@ pub enum Action<'a> {
     },
     /// Have and use FHIR Subscriptions of one's own.
     Subscribe,
+    /// Follow what becomes of the Slots of a Schedule.
+    FollowSchedule,
+    /// Find, hold, book, move and cancel Appointments.
+    Book,
     /// Take, renew, free and look up leases.
     UseLeases,
     /// Post readings of monitors that are no records.
@@ -109,6 +113,8 @@ enum Reach {
     Shared,
     Wards(Vec<String>),
     Own(String),
+    /// One's own compartment, and with it what is in nobody's: the Slots of one's own Appointments.
+    OwnAndSlots(String),
     Assigned(Vec<String>),
 }
 
@@ -128,7 +134,7 @@ impl Scope {
             Reach::Everything => true,
             Reach::Shared => false,
             Reach::Wards(wards) => owner.wards.is_empty() || owner.wards.iter().any(|ward| wards.contains(ward)),
-            Reach::Own(patient) => *patient == owner.patient,
+            Reach::Own(patient) | Reach::OwnAndSlots(patient) => *patient == owner.patient,
             Reach::Assigned(patients) => patients.contains(&owner.patient),
         }
     }
@@ -145,7 +151,8 @@ impl Scope {
     }
 
     fn may_touch_unowned(&self, owners: &[Owner]) -> bool {
-        owners.is_empty() && matches!(self.0, Reach::Everything | Reach::Shared | Reach::Wards(_))
+        owners.is_empty()
+            && matches!(self.0, Reach::Everything | Reach::Shared | Reach::Wards(_) | Reach::OwnAndSlots(_))
     }
 
     /// The wards that bound what is reached; `None` where wards do not.
@@ -164,7 +171,7 @@ impl Scope {
     /// The only patients reached; `None` where the bound is another.
     pub fn patients(&self) -> Option<Vec<&str>> {
         match &self.0 {
-            Reach::Own(patient) => Some(vec![patient]),
+            Reach::Own(patient) | Reach::OwnAndSlots(patient) => Some(vec![patient]),
             Reach::Assigned(patients) => Some(patients.iter().map(String::as_str).collect()),
             Reach::Everything | Reach::Shared | Reach::Wards(_) => None,
         }
@@ -200,6 +207,8 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
             | Action::FollowPatient
             | Action::Notify { user: false }
             | Action::Subscribe
+            | Action::FollowSchedule
+            | Action::Book
             | Action::UseLeases
             | Action::Attend,
         ) => staff(),
@@ -214,7 +223,10 @@ pub fn decide(principal: &Principal, action: Action<'_>) -> Result<Scope> {
             staff()
         }
 
-        (Role::Patient, Action::Subscribe | Action::ReadRecords { shared: true, .. }) => Scope(Reach::Shared),
+        (Role::Patient, Action::Subscribe | Action::ReadRecords { shared: true, .. } | Action::FollowSchedule) => {
+            Scope(Reach::Shared)
+        }
+        (Role::Patient, Action::Book) => Scope(Reach::OwnAndSlots(principal.patient.clone().ok_or_else(refused)?)),
         (Role::Patient, Action::ReadRecords { shared: false, .. } | Action::FollowPatient) => {
             Scope(Reach::Own(principal.patient.clone().ok_or_else(refused)?))
         }
@@ -280,6 +292,8 @@ mod tests {
             NOTIFY,
             NOTIFY_USER,
             Action::Subscribe,
+            Action::FollowSchedule,
+            Action::Book,
             Action::UseLeases,
             Action::Attend,
             Action::BreakLeases,
@@ -296,6 +310,8 @@ mod tests {
             MYSELF,
             NOTIFY,
             Action::Subscribe,
+            Action::FollowSchedule,
+            Action::Book,
             Action::UseLeases,
             Action::Attend,
         ];
@@ -303,7 +319,18 @@ mod tests {
             (Role::Admin, all.iter().copied().filter(|action| *action != ANOTHER).collect()),
             (Role::Practitioner, staff.clone()),
             (Role::Nurse, staff),
-            (Role::Patient, vec![READ, READ_SHARED, Action::FollowPatient, MYSELF, Action::Subscribe]),
+            (
+                Role::Patient,
+                vec![
+                    READ,
+                    READ_SHARED,
+                    Action::FollowPatient,
+                    MYSELF,
+                    Action::Subscribe,
+                    Action::FollowSchedule,
+                    Action::Book,
+                ],
+            ),
             (Role::Device, vec![CREATE, MYSELF, Action::PostTelemetry]),
             (Role::Display, vec![OWN_WARD, MYSELF]),
         ];

@@ -33,13 +33,15 @@ pub enum Topic {
     User(String),
     /// `subscription/{id}`: what one FHIR Subscription is told. Nobody follows it but through that.
     Subscription(String),
+    /// `schedule/{id}`: what becomes of the Slots of a Schedule.
+    Schedule(String),
 }
 
 const REPORTS: &str = "/fhir/DiagnosticReport";
 const APPOINTMENTS: &str = "/fhir/Appointment";
 
 impl Topic {
-    /// Reads `patient/{id}`, `ward/{id}` or `user/{id}`; the id is 1 to 64 of `A-Z a-z 0-9 - .`, as FHIR has them.
+    /// Reads `patient/{id}`, `ward/{id}`, `user/{id}` or `schedule/{id}`; the id is 1 to 64 of `A-Z a-z 0-9 - .`, as FHIR has them.
     pub fn parse(text: &str) -> Option<Topic> {
         let (class, id) = text.split_once('/')?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
@@ -51,6 +53,7 @@ impl Topic {
             "ward" => Some(Topic::Ward(id.to_owned())),
             "user" => Some(Topic::User(id.to_owned())),
             "subscription" => Some(Topic::Subscription(id.to_owned())),
+            "schedule" => Some(Topic::Schedule(id.to_owned())),
             _ => None,
         }
     }
@@ -69,6 +72,7 @@ impl Topic {
             Topic::Ward(id) => vec![format!("/wards/{id}/board"), REPORTS.to_owned(), APPOINTMENTS.to_owned()],
             Topic::User(_) => ["/session", "/alerts", REPORTS, APPOINTMENTS].map(str::to_owned).into(),
             Topic::Subscription(id) => vec![format!("/fhir/Subscription/{id}/$events")],
+            Topic::Schedule(id) => vec![format!("/fhir/Slot?schedule={id}")],
         }
     }
 }
@@ -80,6 +84,7 @@ impl std::fmt::Display for Topic {
             Topic::Ward(id) => write!(f, "ward/{id}"),
             Topic::User(id) => write!(f, "user/{id}"),
             Topic::Subscription(id) => write!(f, "subscription/{id}"),
+            Topic::Schedule(id) => write!(f, "schedule/{id}"),
         }
     }
 }
@@ -104,6 +109,8 @@ pub enum EventKind {
     Notice,
     /// A session is about to end.
     Session,
+    /// A Slot was written.
+    Slot,
     /// A lease was lost or broken.
     Lease,
 }
@@ -115,6 +122,7 @@ impl EventKind {
             "Observation" => Some(EventKind::Observation),
             "DiagnosticReport" => Some(EventKind::Diagnosis),
             "Appointment" => Some(EventKind::Appointment),
+            "Slot" => Some(EventKind::Slot),
             _ => None,
         }
     }
@@ -130,6 +138,7 @@ impl EventKind {
             EventKind::Telemetry => "telemetry",
             EventKind::Notice => "notice",
             EventKind::Session => "session",
+            EventKind::Slot => "slot",
             EventKind::Lease => "lease",
         }
     }

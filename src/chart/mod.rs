@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod fences;
 pub mod head;
+pub mod holds;
 mod once;
 pub mod records;
 mod records_sql;

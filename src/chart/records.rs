@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fences::Fence;
+use super::holds::{self, Hold};
 use super::results::Finalised;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
@@ -120,7 +121,7 @@ pub enum Write {
         /// The ids of the patients in whose compartments it is.
         patients: Vec<String>,
         /// What it says about who is where.
-        place: Option<Place>,
+        place: Option<Box<Place>>,
         /// By what it is found to be the same as another: for Patients and for types that patients share.
         identifiers: Vec<Identifier>,
         /// What it refers to among the types that patients share, where it is in somebody's compartment.
@@ -131,6 +132,10 @@ pub enum Write {
         finalised: Option<Box<Finalised>>,
         /// What it is found by.
         terms: Box<Terms>,
+        /// The Slots that it has, if it is a live Appointment.
+        occupies: Vec<String>,
+        /// Whether it says that its diagnosis is settled.
+        settles: bool,
     },
     /// A version that says it is deleted.
     Delete,
@@ -146,12 +151,30 @@ impl Write {
             draft: Draft::of(resource),
             shares: if patients.is_empty() { Vec::new() } else { shares(resource) },
             patients,
-            place: Place::of(resource),
+            place: Place::of(resource).map(Box::new),
             terms: Box::new(terms(resource)),
+            occupies: holds::occupies(resource),
+            settles: settles(resource),
             identifiers: if known { Identifier::all(resource) } else { Vec::new() },
             charted: charted.map(Box::new),
             finalised: Finalised::of(resource).map(Box::new),
         })
+    }
+}
+
+/// Whether `resource` says that its diagnosis is settled: a DiagnosticReport that is final or was changed after that, a
+/// Condition that is confirmed or refuted.
+pub(super) fn settles(resource: &Resource) -> bool {
+    match resource.kind() {
+        ResourceType::DiagnosticReport => {
+            let settled = ["final", "amended", "corrected", "appended"];
+            resource.str_at(&["status"]).is_some_and(|status| settled.contains(&status))
+        }
+        ResourceType::Condition => {
+            let mut codes = resource.strs_at(&["verificationStatus", "coding", "code"]);
+            codes.any(|code| matches!(code, "confirmed" | "refuted"))
+        }
+        _ => false,
     }
 }
 
@@ -189,14 +212,18 @@ pub struct Batch {
     pub once: Option<String>,
     /// The fences that the writer shows: none may be stale.
     pub fences: Vec<Fence>,
+    /// What becomes of holds.
+    pub holds: Vec<Hold>,
+    /// Why, in the writer's words, for the audit trail.
+    pub reason: Option<String>,
     /// The changes, guards first, then writes, in order.
     pub changes: Vec<Change>,
 }
 
 impl Batch {
-    /// A batch without fences, of a request without a name.
+    /// A batch of changes and nothing else.
     pub fn new(scope: Scope, actor: Actor, changes: Vec<Change>) -> Batch {
-        Batch { scope, actor, once: None, fences: Vec::new(), changes }
+        Batch { scope, actor, once: None, fences: Vec::new(), holds: Vec::new(), reason: None, changes }
     }
 }
 
@@ -228,6 +255,16 @@ pub enum Refusal {
     StaleFence,
     /// A Patient whose compartment holds other records cannot be deleted.
     StillReferred,
+    /// It settles a diagnosis, and shows no fence of the lease under which that is edited.
+    NeedsFence,
+    /// A Slot of it is in another live Appointment.
+    SlotTaken,
+    /// The account has as many holds as it may have.
+    TooManyHolds,
+    /// The hold is somebody else's.
+    HeldByAnother,
+    /// The hold was renewed before.
+    RenewedAlready,
 }
 
 /// What became of a batch.
@@ -268,6 +305,8 @@ pub struct Found {
     pub record: Record,
     /// The patients in whose compartments it is.
     pub owners: Vec<Owner>,
+    /// For an Appointment that is held: when the hold ends.
+    pub held_until: Option<UnixMillis>,
 }
 
 /// A record among those of other types.
@@ -373,6 +412,8 @@ pub enum Query {
     /// The ids of the records with these identifiers, `None` where there is none. Says nothing of what the records hold
     /// and is open to whoever may write them.
     Identified(Vec<(ResourceType, Identifier)>),
+    /// The ids of the live Appointments that have these Slots, `None` where there is none. As open.
+    Occupants(Vec<String>),
 }
 
 /// What a query gave.
@@ -388,7 +429,7 @@ pub enum Answer {
     Everything(Vec<Item>, Option<Mark>),
     /// Of the log, and below which place to go on if there may be more.
     Log(Vec<Item>, Option<u64>),
-    /// Of identifiers, in their order.
+    /// Of identifiers or Slots, in their order.
     Ids(Vec<Option<String>>),
     /// There is no such record, or no such version of it.
     Missing,

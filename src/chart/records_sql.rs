@@ -4,18 +4,18 @@
 //! of the newest version that is not a deletion (a deleted record stays in the compartments of its last content, so that
 //! its history has owners).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::head::{Head, Touched};
-use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
-use super::{fences, head, once, search, wards, whole_sql as whole};
+use super::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write, settles};
+use super::{fences, head, holds, once, search, wards, whole_sql as whole};
 use crate::access::audit::{self, Did, Outcome};
 use crate::access::{Owner, Scope};
-use crate::channel::EventKind;
 use crate::channel::outbox::{self, Event};
+use crate::channel::{EventKind, Topic};
 use crate::error::{Error, Result};
-use crate::fhir::{Identifier, Resource, ResourceType, is_shared};
+use crate::fhir::{Identifier, Resource, ResourceType, is_shared, relative};
 use crate::sorted::BTreeSet;
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
@@ -27,6 +27,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     whole::prepare(sql)?;
     fences::prepare(sql)?;
     once::prepare(sql)?;
+    holds::prepare(sql)?;
     for statement in [
         "CREATE TABLE IF NOT EXISTS resources (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
          updated INTEGER NOT NULL, created INTEGER NOT NULL, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID",
@@ -104,6 +105,10 @@ pub fn run(sql: &impl Sql, scope: &Scope, query: &Query) -> Result<Answer> {
             let ids = wanted.iter().map(|(kind, identifier)| identified(sql, *kind, identifier));
             ids.collect::<Result<_>>().map(Answer::Ids)
         }
+        Query::Occupants(slots) => {
+            let ids = slots.iter().map(|slot| holds::occupant(sql, slot));
+            ids.collect::<Result<_>>().map(Answer::Ids)
+        }
     }
 }
 
@@ -123,7 +128,11 @@ fn read(sql: &impl Sql, scope: &Scope, kind: ResourceType, id: &str, version: Op
             earlier
         }
     };
-    Ok(Answer::Found(Found { record, owners }))
+    let held_until = match kind {
+        ResourceType::Appointment => holds::until(sql, id)?,
+        _ => None,
+    };
+    Ok(Answer::Found(Found { record, owners, held_until }))
 }
 
 fn history(
@@ -199,8 +208,14 @@ pub fn commit(
             return Ok(Committed::Refused { change: position, why });
         }
     }
+    for hold in &batch.holds {
+        if let Some(why) = holds::refusal(sql, now, &batch.actor.user, hold)? {
+            return Ok(Committed::Refused { change: 0, why });
+        }
+    }
     batch.fences.iter().try_for_each(|fence| fences::shown(sql, fence))?;
     batch.once.iter().try_for_each(|request| once::done(sql, request, now))?;
+    batch.holds.iter().try_for_each(|hold| holds::apply(sql, now, &batch.actor.user, hold))?;
     let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change, touched));
     let stamps = stamps.collect::<Result<_>>()?;
     Ok(Committed::All(stamps))
@@ -267,9 +282,23 @@ fn refusal(sql: &impl Sql, batch: &Batch, change: &Change) -> Result<Option<Refu
                     return Ok(Some(Refusal::NoSuchPatient));
                 }
             }
-            Ok(None)
+            if needs_fence(batch, change, newest.as_ref()) {
+                return Ok(Some(Refusal::NeedsFence));
+            }
+            Ok(holds::is_taken(sql, batch, change)?.then_some(Refusal::SlotTaken))
         }
     }
+}
+
+/// Whether `change` settles what was open until now without showing the fence under which it is edited.
+fn needs_fence(batch: &Batch, change: &Change, newest: Option<&Record>) -> bool {
+    let Write::Put { settles: true, .. } = &change.write else { return false };
+    let name = format!("{}:{}", change.kind, change.id);
+    if batch.fences.iter().any(|fence| fence.name == name) {
+        return false;
+    }
+    let was = newest.and_then(|record| record.body.as_deref()).map(|body| Resource::parse(body.as_bytes()));
+    was.is_some_and(|was| was.is_ok_and(|was| !settles(&was)))
 }
 
 fn matched(sql: &impl Sql, change: &Change) -> Result<bool> {
@@ -388,12 +417,16 @@ fn write(
         head::forget(sql, entropy, id)?;
     }
     let place = match &change.write {
-        Write::Put { place, .. } => place.as_ref(),
+        Write::Put { place, .. } => place.as_deref(),
         Write::Delete => None,
     };
     wards::moved(sql, (kind, id), place, &patients, touched)?;
+    holds::keep(sql, change)?;
     if let Some(event) = event(change, stamp)? {
+        let last = body.as_deref().or_else(|| newest.as_ref()?.body.as_deref());
+        let schedule = last.filter(|_| change.kind == ResourceType::Slot).and_then(schedule_of).map(Topic::Schedule);
         outbox::announce(sql, &owners(sql, patients)?, &event)?;
+        schedule.iter().try_for_each(|topic| outbox::add(sql, topic, &event))?;
     }
     let did = match (&change.write, created) {
         (Write::Delete, _) => Did::Delete,
@@ -402,7 +435,10 @@ fn write(
     };
     let entity = reference(change, version);
     let event = audit::Event { actor: &batch.actor, did, entity: &entity, outcome: Outcome::Success };
-    audit::record(sql, now, &event)?;
+    match &batch.reason {
+        Some(reason) => audit::record_with_reason(sql, now, &event, reason)?,
+        None => audit::record(sql, now, &event)?,
+    }
     Ok(stamp)
 }
 
@@ -441,4 +477,18 @@ pub fn event(change: &Change, stamp: Stamp) -> Result<Option<Event>> {
         at: stamp.at,
         data: serde_json::to_string(&data).map_err(unreadable)?,
     }))
+}
+
+/// The Schedule that a Slot is of.
+fn schedule_of(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Slot {
+        schedule: Option<Reference>,
+    }
+    #[derive(Deserialize)]
+    struct Reference {
+        reference: Option<String>,
+    }
+    let reference = serde_json::from_str::<Slot>(body).ok()?.schedule?.reference?;
+    relative(&reference).filter(|to| to.kind == ResourceType::Schedule).map(|to| to.id.to_owned())
 }

@@ -9,6 +9,7 @@ pub mod care;
 pub mod courier;
 mod desk;
 mod following;
+pub mod holds;
 pub mod notices;
 pub mod position;
 mod records;

@@ -198,7 +198,7 @@ fn follow(sql: &impl Sql, now: UnixMillis, listener: &Listener, topic: &Topic) -
     let moved = match topic {
         Topic::Patient(patient) => head::get(sql, patient)?.map_or(0, |head| head.moved),
         Topic::Subscription(id) => subscriptions::version(sql, id)?,
-        Topic::Ward(_) | Topic::User(_) => listener.moved,
+        Topic::Ward(_) | Topic::User(_) | Topic::Schedule(_) => listener.moved,
     };
     if moved != listener.moved {
         return Err(ask_again());

@@ -17,6 +17,7 @@ use super::platform::{self, Edge};
 use super::sql::ObjectSql;
 use super::{call, settings};
 use crate::chart::cache::read::Ports;
+use crate::chart::holds::HOLDS;
 use crate::clinic::courier::{self, Courier};
 use crate::clinic::{self, ClinicReply, ClinicRequest, Desk, Handled, watch};
 use crate::config::alerts::Rules;
@@ -159,6 +160,7 @@ impl Inner {
                     let inner = Rc::clone(self);
                     self.state.wait_until(async move { inner.tell().await });
                 }
+                HOLDS => clinic::holds::wake(&self.sql, &self.edge, |asked| Rc::clone(self).change(asked)).await?,
                 what => {
                     agenda::by(&self.sql, SWEEP, self.edge.now().plus(SWEEP_AFTER))?;
                     clinic::wake(&self.sql, &self.edge, &self.watch, self.edge.now(), what)?;

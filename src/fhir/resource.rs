@@ -12,6 +12,7 @@ use super::outcome::{Invalid, Issue};
 use super::primitive::is_valid_id;
 use super::reference::is_plausible;
 use super::structure::{Shape, TypeId, table};
+use crate::error::Error;
 use crate::time::UnixMillis;
 
 /// A resource. `Debug` shows its type and nothing of what it says.
@@ -93,6 +94,17 @@ impl Resource {
             Some((_, old)) => *old = value,
             None => self.members.push((name.into(), value)),
         }
+    }
+
+    /// Sets the member `name` of the resource itself to this JSON, in its place or at the end. The caller sees to it that the
+    /// type has such an element and that it is one.
+    pub fn set(&mut self, name: &str, json: &str) -> Result<(), Error> {
+        let value = Json::parse(json.as_bytes()).map_err(|_| Error::internal("an element was not written as JSON"))?;
+        match self.members.iter_mut().find(|(found, _)| &**found == name) {
+            Some((_, old)) => *old = value,
+            None => self.members.push((name.into(), value)),
+        }
+        Ok(())
     }
 
     /// Puts `resourceType`, `id` and `meta` first, the latter two as given or as they were.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::batch::batch;
 use super::once::Once;
 use super::reply::{self, Response};
-use super::{Context, Incoming, Platform, fhir, input};
+use super::{Context, Incoming, Platform, fenced, fhir, input};
 use crate::access::{Action, Scope, refused};
 use crate::chart::records::{Answer, Batch, Change, Committed, Guard, Query, Refusal, Stamp, Write};
 use crate::error::{Error, Kind, Result};
@@ -97,7 +97,8 @@ async fn transaction<P: Platform, R: Incoming>(
         let committed = match scope {
             Some(scope) => {
                 let once = once.map(Once::name);
-                let batch = Batch { once, ..Batch::new(scope, caller.actor(&context.id), changes) };
+                let fences = fenced::of(context, caller, &changes).await?;
+                let batch = Batch { once, fences, ..Batch::new(scope, caller.actor(&context.id), changes) };
                 context.platform.commit(batch).await?
             }
             None => Committed::All(Vec::new()),

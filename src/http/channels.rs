@@ -46,6 +46,7 @@ async fn may_follow<P: Platform, R>(context: &Context<'_, P, R>, caller: &Caller
         }
         Topic::Ward(ward) => caller.may(Action::FollowWard { ward }).map(|_| 0),
         Topic::User(user) => caller.may(Action::FollowUser { user }).map(|_| 0),
+        Topic::Schedule(_) => caller.may(Action::FollowSchedule).map(|_| 0),
         Topic::Subscription(_) => Err(Error::new(Kind::NotFound, "there is nothing at this path").at("path")),
     }
 }

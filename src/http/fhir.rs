@@ -5,12 +5,12 @@
 
 use std::rc::Rc;
 
+use super::caller::Caller;
 use super::once::Once;
 use super::reply::{self, Response};
 use super::route::{self, Route};
 use super::views::{self, AsResource, bypass, missing, reading};
-use super::{Context, Incoming, Platform, everything, input, search};
-use crate::access::audit::Actor;
+use super::{Context, Incoming, Platform, booking, everything, fenced, input, search};
 use crate::access::{Action, Scope, refused};
 use crate::channel::subscription::Subject;
 use crate::chart::cache::read::Ask;
@@ -77,7 +77,8 @@ async fn instance<P: Platform, R: Incoming>(
     match context.request.method() {
         "PUT" => update(context, kind, id).await,
         "DELETE" => delete(context, kind, id).await,
-        _ if is_shared(kind) => read(context, kind, id, None).await,
+        // Read where it is kept, with what is left of its hold.
+        _ if is_shared(kind) || kind == ResourceType::Appointment => read(context, kind, id, None).await,
         _ => views::view(context, kind, resource(kind, id)).await,
     }
 }
@@ -137,8 +138,10 @@ async fn read<P: Platform, R: Incoming>(
     version: Option<u64>,
 ) -> Result<Response> {
     let scope = context.caller().await?.may(reading(kind))?;
-    let record = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?.record;
-    Ok(shown(context.request, record.version, record.updated, record.body, &bypass()))
+    let Found { record, held_until, .. } =
+        found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
+    let shown = shown(context.request, record.version, record.updated, record.body, &bypass());
+    Ok(booking::with_hold(shown, held_until.map(|until| context.platform.now().until(until))))
 }
 
 async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query: Query) -> Result<Found> {
@@ -232,15 +235,21 @@ pub async fn sent<P, R: Incoming>(
     Ok(Ok(resource))
 }
 
-/// Who writes resources of `kind`, and what of them they reach.
-pub async fn writer<P: Platform, R: Incoming>(
+/// Who writes, and what they reach.
+struct Writer {
+    scope: Scope,
+    caller: Caller,
+}
+
+/// Who writes resources of `kind`.
+async fn writer<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
     kind: ResourceType,
     create: bool,
-) -> Result<(Scope, Actor)> {
+) -> Result<Writer> {
     let caller = context.caller().await?;
     let scope = caller.may(Action::WriteRecords { kind: kind.as_str(), shared: is_shared(kind), create })?;
-    Ok((scope, caller.actor(&context.id)))
+    Ok(Writer { scope, caller })
 }
 
 async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: ResourceType) -> Result<Response> {
@@ -249,7 +258,7 @@ async fn create<P: Platform, R: Incoming>(context: &Context<'_, P, R>, kind: Res
         Ok(resource) => resource,
         Err(response) => return Ok(response),
     };
-    let once = Once::of(context, &writer.1.user, resource.to_json().as_bytes())?;
+    let once = Once::of(context, &writer.caller.session.principal.user, resource.to_json().as_bytes())?;
     let id = once.as_ref().map_or_else(|| context.platform.uuid(), |once| once.id(0));
     if !resource.set_id(&id) {
         return Err(Error::internal("a new id was not a valid one"));
@@ -277,7 +286,7 @@ async fn update<P: Platform, R: Incoming>(
     if resource.id() != Some(id) {
         return Err(Error::invalid(format!("{kind}.id"), "the id in the body must be the one in the path"));
     }
-    let once = Once::of(context, &writer.1.user, resource.to_json().as_bytes())?;
+    let once = Once::of(context, &writer.caller.session.principal.user, resource.to_json().as_bytes())?;
     commit(
         context,
         writer,
@@ -294,7 +303,7 @@ async fn delete<P: Platform, R: Incoming>(
 ) -> Result<Response> {
     let writer = writer(context, kind, false).await?;
     let guard = guard(context.request)?;
-    let once = Once::of(context, &writer.1.user, &[])?;
+    let once = Once::of(context, &writer.caller.session.principal.user, &[])?;
     commit(context, writer, Change { kind, id: id.to_owned(), guard, write: Write::Delete }, once).await
 }
 
@@ -309,12 +318,13 @@ fn guard(request: &impl Incoming) -> Result<Guard> {
 /// Commits one change and answers it.
 async fn commit<P: Platform, R: Incoming>(
     context: &Context<'_, P, R>,
-    (scope, actor): (Scope, Actor),
+    Writer { scope, caller }: Writer,
     change: Change,
     once: Option<Once>,
 ) -> Result<Response> {
     let once = once.as_ref().map(Once::name);
-    let batch = Batch { once, ..Batch::new(scope, actor, vec![change.clone()]) };
+    let fences = fenced::of(context, &caller, std::slice::from_ref(&change)).await?;
+    let batch = Batch { once, fences, ..Batch::new(scope, caller.actor(&context.id), vec![change.clone()]) };
     match context.platform.commit(batch).await? {
         Committed::All(stamps) => {
             let unexpected = || Error::internal("the clinic's object answered something else than was asked");
@@ -359,6 +369,20 @@ pub fn explain(why: Refusal) -> Error {
         }
         Refusal::StaleFence => {
             Error::new(Kind::Conflict, "the lease of this fence has gone to another: nothing was written").at("fence")
+        }
+        Refusal::NeedsFence => {
+            let message = "this settles a diagnosis: take the lease of its name, {type}:{id}, and show its fence in Bedside-Fence";
+            Error::new(Kind::Conflict, message).at("bedside-fence")
+        }
+        Refusal::SlotTaken => Error::new(Kind::Conflict, "a Slot of it is in another Appointment: choose another one")
+            .at("Appointment.slot"),
+        Refusal::TooManyHolds => {
+            Error::new(Kind::Conflict, "this account holds as many as it may: book or cancel one first")
+                .at("Appointment")
+        }
+        Refusal::HeldByAnother => Error::new(Kind::Conflict, "this hold is somebody else's").at("Appointment"),
+        Refusal::RenewedAlready => {
+            Error::new(Kind::Conflict, "a hold is renewed once: book it, or it ends").at("Appointment")
         }
         Refusal::StillReferred => {
             Error::new(Kind::Conflict, "other resources are in the compartment of this patient; delete them first")

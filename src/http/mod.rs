@@ -12,6 +12,7 @@ mod care;
 mod channels;
 mod erased;
 mod everything;
+mod fenced;
 mod fhir;
 mod format;
 mod input;
@@ -170,7 +171,7 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
             }
             return Err(Error::invalid("upgrade", "this is the WebSocket of subscriptions"));
         }
-        Route::Book => booking::book(context).await?,
+        Route::Booking(operation) => booking::handle(context, operation).await?,
         Route::Metadata
         | Route::Type(_)
         | Route::Search(_)

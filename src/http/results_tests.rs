@@ -47,7 +47,21 @@ fn a_result_goes_to_whoever_asked_for_it_once_it_is_final() {
     let ordered = format!(r#","basedOn":[{{"reference":"ServiceRequest/o1"}}]{people}"#);
     write("DiagnosticReport/r", &report("preliminary", &ordered));
     assert!(owed(&app, &house).is_empty());
-    write("DiagnosticReport/r", &report("final", &ordered));
+    // Whoever finalises it holds its lease and shows the fence.
+    let finalise = |fence: &str| {
+        let sent = Sent::new("PUT", "/fhir/DiagnosticReport/r").json(&report("final", &ordered)).by(&admin);
+        ask(&app, &if fence.is_empty() { sent } else { sent.header("bedside-fence", fence) })
+    };
+    assert_eq!(finalise("").status, 409);
+    let lease = Sent::new("POST", "/leases/DiagnosticReport:r").json(r#"{"request_id":"a"}"#).by(&admin);
+    assert_eq!(ask(&app, &lease).status, 201);
+    user(&app, &admin, "nora", r#""role":"nurse""#);
+    let nora = sign_in(&app, "nora");
+    let other = put(&app, &nora, "/fhir/DiagnosticReport/r", &report("preliminary", &ordered));
+    assert!(other.status == 409 && other.body.contains("A has been editing this since 2025-"), "{other:?}");
+    assert_eq!(finalise("DiagnosticReport:r=2").status, 409);
+    assert_eq!(finalise("DiagnosticReport:r=1").status, 200);
+    assert_eq!(ask(&app, &Sent::new("DELETE", "/leases/DiagnosticReport:r?fence=1").by(&admin)).status, 204);
     write("DiagnosticReport/r", &report("corrected", &ordered));
     assert_eq!(owed(&app, &house), ["DiagnosticReport/r/_history/2", "DiagnosticReport/r/_history/3"]);
     assert!(owed(&app, &wilson).is_empty());

@@ -3,6 +3,7 @@
 //! Invariant: a path means one route or none, decided here alone. Ids are checked where they are cut out of the path, so
 //! that no handler sees one that could not exist.
 
+use super::booking::Operation;
 use crate::channel::Topic;
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{ResourceType, is_valid_id};
@@ -27,8 +28,8 @@ pub enum Route {
     UserWards(String),
     /// `/fhir`
     System,
-    /// `/fhir/Appointment/$book`
-    Book,
+    /// `/fhir/Appointment/$…` and `/fhir/Appointment/{id}/$…`
+    Booking(Operation),
     /// `/fhir/metadata`
     Metadata,
     /// `/fhir/{type}`
@@ -102,9 +103,9 @@ impl Route {
             Route::Session | Route::Lease(_) => &["GET", "POST", "PUT", "DELETE"],
             Route::Sessions => &["GET", "DELETE"],
             Route::SessionOf(_) => &["DELETE"],
-            Route::Users | Route::Type(_) | Route::Channel(_) => &["GET", "POST"],
+            Route::Users | Route::Type(_) | Route::Channel(_) | Route::Booking(Operation::Find) => &["GET", "POST"],
             Route::System
-            | Route::Book
+            | Route::Booking(_)
             | Route::Search(_)
             | Route::Telemetry
             | Route::Acknowledge(_)
@@ -129,7 +130,7 @@ impl Route {
     pub fn area(&self) -> Area {
         match self {
             Route::System
-            | Route::Book
+            | Route::Booking(_)
             | Route::Metadata
             | Route::Type(_)
             | Route::Search(_)
@@ -175,7 +176,13 @@ pub fn find(path: &str) -> Result<Route> {
         ["users", user, "password"] => Ok(Route::UserPassword(id(user)?)),
         ["users", user, "wards"] => Ok(Route::UserWards(id(user)?)),
         ["fhir"] => Ok(Route::System),
-        ["fhir", "Appointment", "$book"] => Ok(Route::Book),
+        ["fhir", "Appointment", "$find" | "%24find"] => Ok(Route::Booking(Operation::Find)),
+        ["fhir", "Appointment", "$hold" | "%24hold"] => Ok(Route::Booking(Operation::Hold)),
+        ["fhir", "Appointment", "$book" | "%24book"] => Ok(Route::Booking(Operation::Book)),
+        ["fhir", "Appointment", one, "$cancel" | "%24cancel"] => Ok(Route::Booking(Operation::Cancel(id(one)?))),
+        ["fhir", "Appointment", one, "$reschedule" | "%24reschedule"] => {
+            Ok(Route::Booking(Operation::Reschedule(id(one)?)))
+        }
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", "_history"] => Ok(Route::Log(None)),
         ["fhir", "websocket"] => Ok(Route::SubscriptionSocket),
@@ -248,6 +255,8 @@ mod tests {
             ("/fhir/Patient/p/$everything", Some(Route::Everything("p".into()))),
             ("/fhir/Patient/p/%24everything", Some(Route::Everything("p".into()))),
             ("/fhir/Encounter/e/$everything", None),
+            ("/fhir/Appointment/$hold", Some(Route::Booking(Operation::Hold))),
+            ("/fhir/Appointment/a/$cancel", Some(Route::Booking(Operation::Cancel("a".into())))),
             ("/fhir/metadata", Some(Route::Metadata)),
             ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
             ("/channels/bed/p", None),

@@ -246,7 +246,9 @@ impl Model {
                     match &topic {
                         crate::channel::Topic::Patient(_) => self.told.push((change, data["alert"].clone())),
                         crate::channel::Topic::User(_) => escalated.push(event.id.clone()),
-                        crate::channel::Topic::Ward(_) | crate::channel::Topic::Subscription(_) => {}
+                        crate::channel::Topic::Ward(_)
+                        | crate::channel::Topic::Subscription(_)
+                        | crate::channel::Topic::Schedule(_) => {}
                     }
                 }
                 outbox::acknowledge(&self.sql, &topic, delivery.first + delivery.events.len() as u64 - 1, "e").unwrap();

@@ -1,7 +1,7 @@
 // Fifty callers want one Slot: one gets it, forty-nine are told so; with leases, without them, and by a holder that slept.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PASSWORD, administrator, patient, signIn } from "../support/client.mjs";
+import { PASSWORD, administrator, follow, patient, signIn } from "../support/client.mjs";
 import { startWorkerd } from "../support/server.mjs";
 
 const CALLERS = 50;
@@ -85,4 +85,66 @@ test("a holder that slept past its lease books nothing once its successor has", 
   assert.equal(late.status, 409);
   assert.match(late.body.issue[0].diagnostics, /lease/);
   assert.equal((await appointments()).length, 1);
+});
+
+test("who watches a Schedule sees a hold as it happens, and the slot free again", async (t) => {
+  const { server, admin, free } = await ready(t);
+  const schedule = { resourceType: "Schedule", id: "s", active: true, actor: [{ reference: "Practitioner/d" }] };
+  assert.equal((await admin.put("/fhir/Schedule/s", schedule)).status, 201);
+  const [one, two] = await Promise.all(
+    ["nora", "otto"].map(async (username) => {
+      await admin.post("/users", { username, name: username, role: "nurse", password: PASSWORD });
+      return signIn(server.url, username);
+    }),
+  );
+  await free("a");
+  const asked = "?start=2026-12-01&end=2026-12-02&practitioner=d";
+  const found = await one.get(`/fhir/Appointment/$find${asked}`);
+  assert.deepEqual(found.body.entry.map(({ resource }) => [resource.id, resource.status, resource.slot[0].reference]), [["a", "proposed", "Slot/a"]]);
+  const parts = (...parameter) => ({ resourceType: "Parameters", ...(parameter.length && { parameter }) });
+  const reference = (id) => ({ name: "appointment-reference", valueReference: { reference: `Appointment/${id}` } });
+  const forPatient = { name: "patient-reference", valueReference: { reference: "Patient/p" } };
+
+  const socket = follow(t, server.url, two.token, "schedule/s");
+  await socket.until(({ frames }) => frames.length > 0, "to be let in");
+  const told = (status, times) =>
+    socket.until((self) => self.events.filter(({ data }) => data.resource.status === status).length === times, `Slot ${status}`);
+  const held = await one.post("/fhir/Appointment/$hold", parts(reference("a"), forPatient));
+  assert.equal(held.status, 201, held.text);
+  const left = Number(held.headers.get("bedside-hold-seconds"));
+  assert.ok(left > 290 && left <= 300, `${left} s`);
+  await told("busy-tentative", 1);
+  assert.ok(!JSON.stringify(socket.events).includes("Patient/p"), "whom it is for is nobody's business");
+  const refused = await two.post("/fhir/Appointment/$hold", parts(reference("a"), forPatient));
+  assert.deepEqual([refused.status, refused.body.issue[0].severity, refused.body.issue[0].code], [409, "fatal", "not-found"]);
+  assert.equal((await two.get(`/fhir/Appointment/$find${asked}`)).body.entry, undefined);
+
+  const id = held.body.entry[0].resource.id;
+  assert.equal((await one.post(`/fhir/Appointment/${id}/$cancel`, parts())).status, 200);
+  await told("free", 1);
+  const headers = { "idempotency-key": "book-1" };
+  const booked = await two.post("/fhir/Appointment/$book", parts(reference("a"), forPatient), headers);
+  const again = await two.post("/fhir/Appointment/$book", parts(reference("a"), forPatient), headers);
+  assert.deepEqual([booked.status, again.status], [201, 200]);
+  assert.equal(again.body.entry[0].resource.id, booked.body.entry[0].resource.id);
+  await told("busy", 1);
+});
+
+test("a report is edited under a lease: others are told who, and what settles it needs the fence", async (t) => {
+  const { server, admin } = await ready(t);
+  await admin.post("/users", { username: "nora", name: "Nora Nurse", role: "nurse", password: PASSWORD });
+  const nora = await signIn(server.url, "nora");
+  const report = { resourceType: "DiagnosticReport", id: "r", status: "preliminary", code: { text: "x" }, subject: { reference: "Patient/p" } };
+  const put = (who, status, fence) =>
+    who.put("/fhir/DiagnosticReport/r", { ...report, status }, fence && { "bedside-fence": `DiagnosticReport:r=${fence}` });
+  assert.equal((await put(admin, "preliminary")).status, 201);
+  assert.equal((await put(admin, "final")).status, 409, "without a lease");
+  const { body } = await nora.post("/leases/DiagnosticReport:r", { request_id: "edit" });
+  const other = await put(admin, "preliminary");
+  assert.equal(other.status, 409);
+  assert.match(other.body.issue[0].diagnostics, /Nora Nurse/);
+  assert.equal((await put(admin, "final", body.fence)).status, 409, "somebody else's fence");
+  assert.equal((await put(nora, "final", body.fence + 1)).status, 409, "a fence that was never given");
+  assert.equal((await put(nora, "preliminary", body.fence)).status, 200);
+  assert.equal((await put(nora, "final", body.fence)).status, 200);
 });

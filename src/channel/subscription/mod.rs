@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EventKind;
+use crate::fhir::at;
 use crate::time::{Ttl, UnixMillis};
 
 /// What one can subscribe to: the SubscriptionTopics.
@@ -227,11 +228,6 @@ impl Status {
     pub fn parse(code: &str) -> Option<Status> {
         [Status::Requested, Status::Active, Status::Error, Status::Off].into_iter().find(|one| one.as_str() == code)
     }
-}
-
-/// What is at a JSON pointer (RFC 6901); null where nothing is.
-fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    value.pointer(path).unwrap_or(&Value::Null)
 }
 
 impl Settings {
