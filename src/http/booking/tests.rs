@@ -157,7 +157,8 @@ fn a_fence_is_of_a_lease_that_is_held_and_a_stale_one_books_nothing() {
     let late = book(&world.nora, slept);
     assert_eq!((late.status, late.body.contains("lease"), status(&world, "Slot/a").as_str()), (409, true, "free"));
     let next = lease(&world.otto, "second");
-    let (id, _) = made(&book(&world.otto, next));
+    let decimal = format!(r#"{{"name":"fence","valueDecimal":{next}}}"#);
+    let (id, _) = made(&operate(&world, &world.otto, "$book", &[resource(&["a"]), decimal]));
     // The slot is free again; only what was shown before stands between the sleeper and a booking, whatever the lease store says.
     made(&operate(&world, &world.otto, &format!("{id}/$cancel"), &[]));
     let highest =
