@@ -76,18 +76,14 @@ impl Incoming for Sent {
 pub(super) type Here = App<Local>;
 
 pub(super) fn app() -> Here {
-    app_with_lease(Ttl(0))
+    app_with(&[])
 }
 
-/// Where readers may rely on what they were told for `lease`.
-fn app_with_lease(lease: Ttl) -> Here {
-    let settings = |name: &str| match name {
-        "SESSION_KEY" => Some(KEY.to_owned()),
-        "SETUP_TOKEN" => Some(SETUP.to_owned()),
-        "READ_LEASE_MS" => Some(lease.0.to_string()),
-        _ => None,
-    };
-    App { config: Rc::new(Config::read(settings)), platform: Local::with_lease(lease) }
+fn app_with(settings: &[(&str, &str)]) -> Here {
+    let all = [&[("SESSION_KEY", KEY), ("SETUP_TOKEN", SETUP)], settings].concat();
+    let config = Config::read(|name| all.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()));
+    let lease = config.as_ref().map_or(Ttl(0), |config| config.cache.lease);
+    App { config: Rc::new(config), platform: Local::with_lease(lease) }
 }
 
 pub(super) fn ask(app: &Here, sent: &Sent) -> Response {
@@ -111,11 +107,12 @@ pub(super) fn text(value: &serde_json::Value, pointer: &str) -> String {
 
 /// An app with an administrator; gives their token.
 pub(super) fn ready() -> (Here, String) {
-    ready_with_lease(Ttl(0))
+    ready_with(&[])
 }
 
-pub(super) fn ready_with_lease(lease: Ttl) -> (Here, String) {
-    let app = app_with_lease(lease);
+/// The same with these settings.
+pub(super) fn ready_with(settings: &[(&str, &str)]) -> (Here, String) {
+    let app = app_with(settings);
     let body = format!(r#"{{"username":"admin","name":"A","role":"admin","password":"{PASSWORD}"}}"#);
     let made = ask(&app, &Sent::new("POST", "/users").json(&body).header("authorization", &format!("Setup {SETUP}")));
     assert_eq!(made.status, 201, "{made:?}");

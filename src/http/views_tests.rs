@@ -1,7 +1,7 @@
 //! Views of a patient, over a deployment in one process.
 
 use super::testing::{
-    Here, Sent, ask, get, header, observation, patient, put, ready, ready_with_lease, sign_in, text, user, value,
+    Here, Sent, ask, get, header, observation, patient, put, ready, ready_with, sign_in, text, user, value,
 };
 use super::*;
 use crate::store::memory::Fault;
@@ -224,7 +224,7 @@ fn a_patients_deletion_makes_what_was_cached_of_them_unreadable() {
 
 #[test]
 fn what_was_just_told_costs_nothing_and_ends_before_a_change_is_acknowledged() {
-    let (app, admin) = ready_with_lease(Ttl(300));
+    let (app, admin) = ready_with(&[("READ_LEASE_MS", "300")]);
     patient(&app, &admin, "p");
     user(&app, &admin, "ada", r#""role":"nurse""#);
     let ada = sign_in(&app, "ada");
@@ -247,4 +247,36 @@ fn what_was_just_told_costs_nothing_and_ends_before_a_change_is_acknowledged() {
     assert_eq!(read().status, 200);
     assert_eq!(ask(&app, &Sent::new("DELETE", "/session").by(&ada)).status, 204);
     assert_eq!(read().status, 401);
+}
+
+#[test]
+fn while_the_origin_is_down_some_classes_live_longer_and_say_so() {
+    let settings = [("CACHE_TTL_SECONDS", "60"), ("CACHE_STALE_SECONDS", "120"), ("CACHE_STALE_FOR", "demographics")];
+    for (settings, longer) in [(&settings[..1], false), (&settings[..], true)] {
+        let (app, token) = ready_with(settings);
+        patient(&app, &token, "p");
+        post_observation(&app, &token, "p");
+        let read = |path: &str| get(&app, &token, path);
+        let all = ["/fhir/Patient/p", "/fhir/Observation?patient=p", "/fhir/Patient/p/$everything"];
+        all.iter().for_each(|path| assert_eq!(read(path).status, 200));
+        app.platform.origin_down.set(true);
+        all.iter().for_each(|path| assert_eq!(read(path).status, 200, "fresh: {path}"));
+        app.platform.pass(Ttl(61_500));
+        let late = read("/fhir/Patient/p");
+        if !longer {
+            assert_eq!(late.status, 503, "off by default");
+            continue;
+        }
+        assert_eq!((late.status, header(&late, "age")), (200, Some("62")));
+        assert_eq!(status(&late), r#"Bedside; hit; ttl=-2; detail=origin-down; key="Patient""#);
+        all[1..].iter().for_each(|path| assert_eq!(read(path).status, 503, "never: {path}"));
+        // What is of before a write is never used, however down the origin is.
+        put(&app, &token, "/fhir/Patient/p", r#"{"resourceType":"Patient","id":"p","active":true}"#);
+        assert_eq!(read("/fhir/Patient/p").status, 503);
+        app.platform.origin_down.set(false);
+        assert!(read("/fhir/Patient/p").body.contains("active"));
+        app.platform.origin_down.set(true);
+        app.platform.pass(Ttl(180_000));
+        assert_eq!(read("/fhir/Patient/p").status, 503, "so long and no longer");
+    }
 }

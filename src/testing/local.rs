@@ -53,6 +53,8 @@ pub struct World {
     pub topics: RefCell<BTreeMap<Topic, Sqlite>>,
     /// No topic answers.
     pub unreachable: Cell<bool>,
+    /// Records are out of reach; heads are not.
+    pub origin_down: Cell<bool>,
     /// The next delivery arrives and its answer is lost.
     pub reply_lost: Cell<bool>,
     /// How often the clinic's object was asked.
@@ -85,6 +87,7 @@ impl Local {
             watch: Watch::new(RULES),
             topics: RefCell::default(),
             unreachable: Cell::new(false),
+            origin_down: Cell::new(false),
             reply_lost: Cell::new(false),
             asked: Cell::new(0),
             reports: RefCell::default(),
@@ -116,6 +119,9 @@ impl Entropy for Local {
 impl Clinic for Local {
     async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
         self.asked.set(self.asked.get() + 1);
+        if self.origin_down.get() && matches!(request, ClinicRequest::Fill(_) | ClinicRequest::Query { .. }) {
+            return Err(Error::unavailable("the origin does not answer"));
+        }
         let handled = clinic::handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.now(), &request)?;
         self.pass(handled.wait);
         Ok(handled.reply)

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
 import { test } from "node:test";
+import { poll } from "../../scripts/lib/poll.mjs";
 import { startRedis } from "../../scripts/lib/redis.mjs";
-import { administrator, heartRate, patient, signIn } from "../support/client.mjs";
+import { administrator, client, heartRate, patient, signIn } from "../support/client.mjs";
 import { startWorkerd } from "../support/server.mjs";
 import { control, upstash } from "../support/upstash.mjs";
 
@@ -152,6 +153,23 @@ test("a hundred cold reads of one chart through sixteen sockets on objects: one 
   const before = await counted(server.directUrl);
   const replies = await hundred([server.directUrl], admin.token, "/fhir/Patient/p/$everything?_count=200", 16);
   judge(t, replies, (await counted(server.directUrl)).charts - before.charts);
+});
+
+test("while the origin is down, views of the classes that a setting names live longer, and say so", async (t) => {
+  const { server } = await onRedis(t, { entry });
+  const admin = await administrator(server, server.directUrl);
+  await admin.put("/fhir/Patient/p", patient("p"));
+  const vars = { ...server.vars, CLINIC_AT: server.directUrl, CACHE_TTL_SECONDS: "1", CACHE_STALE_SECONDS: "600", CACHE_STALE_FOR: "demographics" };
+  const other = await startWorkerd({ entry, vars });
+  t.after(() => other.stop());
+  const away = client(other.directUrl, admin.token);
+  for (const path of ["/fhir/Patient/p", "/fhir/Observation?patient=p"]) assert.match(status(await away.get(path)), /stored/, path);
+  await server.kill("SIGKILL");
+  let late;
+  await poll("the end of its lifetime", async () => /origin-down/.test(status((late = await away.get("/fhir/Patient/p")))));
+  assert.match(status(late), /^Bedside; hit; ttl=-\d+; detail=origin-down; key="Patient"$/);
+  assert.ok(late.status === 200 && Number(late.headers.get("age")) >= 1, late.text);
+  await poll("the end of what may never be stale", async () => (await away.get("/fhir/Observation?patient=p")).status === 503);
 });
 
 test("a hundred cold reads of one chart through four Worker processes on one Redis: one read of the origin", async (t) => {
