@@ -12,7 +12,8 @@ const ACCOUNTS = 10;
 const id = (kind, number) => `${kind}${number}`;
 const oneIn = (number) => Math.random() * number < 1;
 
-const booking = (slot, patientId, fence) => ({
+/** What `$book` is sent for `slot` and a patient; with the fence of the slot's lease, where there is one. */
+export const booking = (slot, patientId, fence) => ({
   resourceType: "Parameters",
   parameter: [
     {
@@ -25,7 +26,7 @@ const booking = (slot, patientId, fence) => ({
       },
     },
     // An integer of FHIR ends before the fences of a Redis that has forgotten everything once.
-    { name: "fence", ...(fence < 2 ** 31 ? { valuePositiveInt: fence } : { valueDecimal: fence }) },
+    ...(fence ? [{ name: "fence", ...(fence < 2 ** 31 ? { valuePositiveInt: fence } : { valueDecimal: fence }) }] : []),
   ],
 });
 

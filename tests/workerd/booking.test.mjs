@@ -2,25 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PASSWORD, administrator, follow, patient, signIn } from "../support/client.mjs";
+import { booking } from "../support/bookings.mjs";
 import { startWorkerd } from "../support/server.mjs";
 
 const CALLERS = 50;
-
-const booking = (slot, fence) => ({
-  resourceType: "Parameters",
-  parameter: [
-    {
-      name: "appt-resource",
-      resource: {
-        resourceType: "Appointment",
-        status: "proposed",
-        slot: [{ reference: `Slot/${slot}` }],
-        participant: [{ actor: { reference: "Patient/p" }, status: "accepted" }],
-      },
-    },
-    ...(fence ? [{ name: "fence", valuePositiveInt: fence }] : []),
-  ],
-});
 
 async function ready(t) {
   const server = await startWorkerd();
@@ -44,7 +29,7 @@ const tally = (replies) => Object.fromEntries(Object.entries(Object.groupBy(repl
 test("fifty book one slot at once without any lease: one appointment, forty-nine clear refusals", async (t) => {
   const { admin, free, appointments } = await ready(t);
   await free("a");
-  const replies = await Promise.all(Array.from({ length: CALLERS }, () => admin.post("/fhir/Appointment/$book", booking("a"))));
+  const replies = await Promise.all(Array.from({ length: CALLERS }, () => admin.post("/fhir/Appointment/$book", booking("a", "p"))));
   t.diagnostic(JSON.stringify(tally(replies)));
   assert.deepEqual(tally(replies), { 201: 1, 409: CALLERS - 1 });
   for (const { status, body } of replies) {
@@ -60,7 +45,7 @@ test("fifty take the lease of one slot at once: its one holder books by its fenc
     Array.from({ length: CALLERS }, async (_, index) => {
       const lease = await admin.post("/leases/slot:a", { request_id: `r${index}`, ttl_seconds: 30 });
       if (lease.status !== 201) return lease;
-      return admin.post("/fhir/Appointment/$book", booking("a", lease.body.fence));
+      return admin.post("/fhir/Appointment/$book", booking("a", "p", lease.body.fence));
     }),
   );
   t.diagnostic(JSON.stringify(tally(replies)));
@@ -78,10 +63,10 @@ test("a holder that slept past its lease books nothing once its successor has", 
   assert.equal((await admin.del(`/leases/slot:a?fence=${slept}`)).status, 204);
   const next = (await nora.post("/leases/slot:a", { request_id: "second" })).body.fence;
   assert.ok(next > slept);
-  assert.equal((await nora.post("/fhir/Appointment/$book", booking("a", next))).status, 201);
+  assert.equal((await nora.post("/fhir/Appointment/$book", booking("a", "p", next))).status, 201);
   // The slot is given back, so that only the fence stands between the sleeper and a second booking.
   await free("a");
-  const late = await admin.post("/fhir/Appointment/$book", booking("a", slept));
+  const late = await admin.post("/fhir/Appointment/$book", booking("a", "p", slept));
   assert.equal(late.status, 409);
   assert.match(late.body.issue[0].diagnostics, /lease/);
   assert.equal((await appointments()).length, 1);
