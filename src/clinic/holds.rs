@@ -69,17 +69,19 @@ fn ending(sql: &impl Sql, now: UnixMillis, appointment: String) -> Result<Batch>
     };
     let mut changes = Vec::new();
     if let Some(found) = read(ResourceType::Appointment, &appointment)? {
+        let is_pending = found.1.str_at(&["status"]) == Some("pending");
         let slots = found.1.strs_at(&["slot", "reference"]).filter_map(relative);
         let slots: Vec<String> = slots.filter(|to| to.kind == ResourceType::Slot).map(|to| to.id.to_owned()).collect();
         for slot in slots {
-            let is_held = holds::occupant(sql, &slot)?.as_deref() == Some(&*appointment);
-            let found = read(ResourceType::Slot, &slot)?.filter(|_| is_held);
+            // What has meanwhile been written as booked, or cancelled, has its Slots, or none, whichever way it was written.
+            let is_over = holds::occupant(sql, &slot)?.is_none_or(|other| other == appointment && is_pending);
+            let found = read(ResourceType::Slot, &slot)?.filter(|_| is_over);
             let tentative = found.filter(|(_, slot)| slot.str_at(&["status"]) == Some("busy-tentative"));
             if let Some(found) = tentative {
                 changes.push(put(&slot, found, "free")?);
             }
         }
-        if found.1.str_at(&["status"]) == Some("pending") {
+        if is_pending {
             changes.push(put(&appointment, found, "cancelled")?);
         }
     }

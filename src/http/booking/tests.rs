@@ -236,6 +236,24 @@ fn a_hold_past_its_end_has_ended_and_the_slot_is_pushed() {
     assert!(agenda::take(sql, UnixMillis::MAX, Ttl(1)).unwrap().iter().all(|what| what != HOLDS));
 }
 
+/// Not every client books and cancels by the operations.
+#[test]
+fn what_is_written_as_booked_while_its_hold_runs_keeps_its_slots_and_what_is_cancelled_does_not() {
+    let world = world();
+    let [(a, kept), (b, given_up), (c, _)] = ["a", "b", "c"].map(|slot| made(&hold(&world, &world.nora, slot)));
+    for (id, appointment, status) in [(&a, kept, r#""booked""#), (&b, given_up, r#""cancelled""#)] {
+        let body = appointment.to_string().replace(r#""pending""#, status);
+        assert_eq!(put(&world.app, &world.nora, &format!("/fhir/Appointment/{id}"), &body).status, 200);
+    }
+    world.app.platform.pass(Ttl::from_mins(5));
+    alarm(&world);
+    assert_eq!(statuses(&world, ["a", "b", "c"]), ["busy-tentative", "free", "free"]);
+    let all = [a, b, c].map(|id| status(&world, &format!("Appointment/{id}")));
+    assert_eq!(all, ["booked", "cancelled", "cancelled"]);
+    unavailable(&hold(&world, &world.otto, "a"));
+    made(&hold(&world, &world.otto, "b"));
+}
+
 #[test]
 fn a_patient_books_for_themself_and_for_nobody_else() {
     let world = world();
