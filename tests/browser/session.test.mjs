@@ -173,6 +173,24 @@ test("a shared workstation changes hands in two keystrokes, and knows the names 
   assert.ok(!(await traces(page)).includes("nora"), "forgotten when it is no longer shared");
 });
 
+test("whoever signs in while the one before is still being signed out stays signed in", async () => {
+  const page = await it.page();
+  await signInOnPage(page);
+  await openPatient(page);
+  // The sign-out is under way until the next sign-in has been answered, or waits for it.
+  const answered = new Promise((resolve) => {
+    page.on("response", (response) => response.request().method() === "POST" && response.url().endsWith("/session") && resolve(true));
+  });
+  const waiting = () => page.evaluate(async () => (await navigator.locks.query()).pending.length === 1);
+  await page.route("**/session", async (route) => {
+    if (route.request().method() === "DELETE") await Promise.race([answered, poll("the sign-in to wait", waiting)]);
+    await route.continue();
+  });
+  await page.keyboard.press("F8");
+  await signInOnPage(page);
+  await openPatient(page);
+});
+
 test("a nurse without a ward sees nobody and is told what to do", async () => {
   const page = await it.page();
   await signInOnPage(page, "otto");

@@ -9,7 +9,13 @@ import { act, alone, judge, timesOf } from "./idle.mjs";
 const tellEvery = 60_000;
 /** Near the end the server is asked so often whether it is as near as we think. */
 const askEvery = 10_000;
-const signal = "bedside.signal";
+const mark = "bedside.signal";
+
+/**
+ * Signing out and in, in whichever tab, go one after the other: a sign-out that is slow would end the session of whoever has
+ * signed in meanwhile, and the reply to it would take their cookie away.
+ */
+const inTurn = (work, abort) => navigator.locks.request("bedside-session", { signal: abort }, work);
 
 /**
  *   onEnd(why)    "ended" (time is over, or revoked) or "elsewhere" (signed out in another tab)
@@ -24,6 +30,8 @@ export function sessions({ onEnd, onOther, onChange }) {
   let asked = 0;
   let warned = null;
   let ticking;
+  /** Until this session ends: the answer to what was asked in it says nothing about the next. */
+  let until = new AbortController();
   /** How far the server's clock is ahead of ours. */
   let skew = 0;
 
@@ -31,8 +39,8 @@ export function sessions({ onEnd, onOther, onChange }) {
     const marked = { ...message, mark: crypto.randomUUID() };
     others.postMessage(marked);
     try {
-      localStorage.setItem(signal, JSON.stringify(marked));
-      localStorage.removeItem(signal);
+      localStorage.setItem(mark, JSON.stringify(marked));
+      localStorage.removeItem(mark);
     } catch {
       // Without storage the channel is enough.
     }
@@ -42,6 +50,8 @@ export function sessions({ onEnd, onOther, onChange }) {
   const set = (answer, acted) => {
     if (!answer) {
       clearInterval(ticking);
+      until.abort();
+      until = new AbortController();
       current = times = undefined;
       warned = null;
       return;
@@ -67,9 +77,10 @@ export function sessions({ onEnd, onOther, onChange }) {
   /** Asks the server how long there is left; a 401 comes back to us through `end`. */
   function ask(now) {
     asked = now;
-    request("GET", "/session", { background: true }).then(
-      (answer) => current && set(answer),
-      () => current && (times = alone(times)),
+    const { signal } = until;
+    request("GET", "/session", { background: true, signal }).then(
+      (answer) => set(answer),
+      () => signal.aborted || (times = alone(times)),
     );
   }
 
@@ -102,14 +113,14 @@ export function sessions({ onEnd, onOther, onChange }) {
   const stay = async () => {
     told = Date.now();
     times = act(times, told);
+    const { signal } = until;
     try {
-      const answer = await request("PUT", "/session");
-      if (!current) return;
+      const answer = await request("PUT", "/session", { signal });
       set(answer, true);
       const { expires_at, idle_expires_at } = answer.body;
       tell({ type: "times", user: current.user.id, expires_at, idle_expires_at });
     } catch {
-      if (current && times) times = alone(times);
+      if (!signal.aborted) times = alone(times);
     }
   };
 
@@ -139,7 +150,7 @@ export function sessions({ onEnd, onOther, onChange }) {
   };
   others.onmessage = ({ data }) => hear(data);
   addEventListener("storage", ({ key, newValue }) => {
-    if (key !== signal || !newValue) return;
+    if (key !== mark || !newValue) return;
     try {
       hear(JSON.parse(newValue));
     } catch {
@@ -168,7 +179,7 @@ export function sessions({ onEnd, onOther, onChange }) {
     },
     async signIn(username, password, abort) {
       const body = { username, password, transport: "cookie" };
-      set(await request("POST", "/session", { body, signingIn: true, signal: abort }), true);
+      set(await inTurn(() => request("POST", "/session", { body, signingIn: true, signal: abort }), abort), true);
       told = Date.now();
       tell({ type: "signed-in", user: current.user.id });
       return current;
@@ -177,7 +188,7 @@ export function sessions({ onEnd, onOther, onChange }) {
     async signOut() {
       set(undefined);
       tell({ type: "signed-out" });
-      await api.delete("/session", { signingIn: true }).catch((error) => {
+      await inTurn(() => api.delete("/session", { signingIn: true })).catch((error) => {
         if (error.status !== 401) throw error;
       });
     },
