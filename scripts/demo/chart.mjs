@@ -287,5 +287,22 @@ export function chart({ prefix, number, label, bed, hospital, doctors, nurses, n
     conclusion: noted.map((pair) => pair.join(" ")).join(", ") || "Within the reference ranges",
   };
 
-  return [[patient], [stay], [...conditions, ...intolerances, ...orders, ...readings, ...results, order], [report]];
+  // Of every third somebody has still to say what the picture shows.
+  const picture = number % 3
+    ? []
+    : [{
+        resourceType: "DiagnosticReport",
+        id: id("picture"),
+        status: "preliminary",
+        category: [coded(terminology("v2-0074"), "RAD", "Radiology")],
+        code: coded(loinc, "36643-5", "Chest X-ray, two views"),
+        subject,
+        encounter,
+        effectiveDateTime: time(taken),
+        issued: time(taken - 0.5),
+        resultsInterpreter: [refer(doctor)],
+        conclusion: "Not read yet.",
+      }];
+
+  return [[patient], [stay], [...conditions, ...intolerances, ...orders, ...readings, ...results, order], [report, ...picture]];
 }

@@ -29,7 +29,7 @@ async function administrator(url, setupToken) {
  */
 export async function loadWard(url, setupToken, { progress = () => {}, now = Date.now() } = {}) {
   const waves = demonstration({ now });
-  const patients = waves[2].filter(({ location }) => location[0].location.reference.startsWith("Location/ward-7-"));
+  const patients = waves[2].filter(({ location }) => location?.[0].location.reference.startsWith("Location/ward-7-"));
   const inWard7 = new Set(patients.map(({ subject }) => subject.reference));
   const wanted = accounts(waves[1].filter(({ resourceType, id }) => inWard7.has(`${resourceType}/${id}`)));
 

@@ -34,8 +34,8 @@ export async function clinic({ patients = [] } = {}) {
 async function fill(server, patients) {
   const tokens = {};
   /** Sends a request as one of the users; resolves with the JSON of the reply, rejects with all that was said. */
-  const call = async (as, method, path, body) => {
-    const headers = { "Content-Type": "application/json" };
+  const call = async (as, method, path, body, more) => {
+    const headers = { "Content-Type": "application/json", ...more };
     if (as === "setup") headers.Authorization = `Setup ${server.vars.SETUP_TOKEN}`;
     else if (as) headers.Authorization = `Bearer ${tokens[as]}`;
     const reply = await fetch(server.url + path, { method, headers, body: body && JSON.stringify(body) });
@@ -127,14 +127,15 @@ async function fill(server, patients) {
 
 /**
  * A clinic and a browser for the tests of one file, and a fresh context for each test, which fails on anything unexpected
- * in a console and on any breach of the content policy. `expects(pattern)` says what is expected there.
+ * in a console and on any breach of the content policy. `fill(scene)` adds to the clinic first. `expects(pattern)` says what is expected there.
  */
-export function stage(options) {
+export function stage({ fill, ...options } = {}) {
   const self = { browser: undefined, scene: undefined, context: undefined, expects: (pattern) => (expected = pattern) };
   let complaints;
   let expected;
   before(async () => {
     [self.browser, self.scene] = await Promise.all([launch(), clinic(options)]);
+    await fill?.(self.scene);
   });
   after(async () => {
     await self.browser?.close();

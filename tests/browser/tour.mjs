@@ -12,6 +12,9 @@ export async function tour(clinic, context, { wants = () => true, visit }) {
     await page.locator("#username").waitFor();
     await go(page, clinic);
     await visit(name, page);
+    // A dialog gives back what it holds.
+    await page.keyboard.press("Escape");
+    await page.locator("dialog").waitFor({ state: "detached" });
     await page.keyboard.press("F8");
     await page.locator("#username").waitFor();
     await page.close();
@@ -47,7 +50,7 @@ const stops = {
     await page.locator(".row-bed:not(:empty)").first().waitFor();
   },
   async menu(page, clinic) {
-    await clinic.signIn(page, "nurse.ada");
+    await stops.patients(page, clinic);
     await page.locator(".who").click();
     await page.locator("#menu:popover-open").waitFor();
     await page.locator("h1").first().waitFor();
@@ -78,6 +81,36 @@ const stops = {
     const file = (name, content) => ({ name, mimeType: "application/json", buffer: Buffer.from(content) });
     await page.locator("#files").setInputFiles([file("good.json", JSON.stringify(bundle)), file("broken.json", "{")]);
     await page.locator("li.failed").waitFor();
+  },
+  async "booking-whom"(page, clinic) {
+    await clinic.signIn(page, "nurse.ada");
+    await openWay(page, "booking");
+    await page.locator(".row-bed:not(:empty)").first().waitFor();
+  },
+  async booking(page, clinic) {
+    await clinic.signIn(page, "nurse.ada");
+    await openWay(page, "booking");
+    await page.locator(".patient-row").nth(4).click();
+    await page.locator(".first-free").click();
+    await page.locator(".slot[data-state=free]").first().click();
+    await page.locator(".slot[data-state=mine]").first().waitFor();
+    await page.locator(".held-bar .primary:enabled").first().waitFor();
+  },
+  async "booking-cancel"(page, clinic) {
+    await clinic.signIn(page, "patient.01");
+    await openWay(page, "booking");
+    await page.locator(".first-free").click();
+    if (!(await page.locator("[data-status=booked]").count())) {
+      await page.locator(".slot[data-state=free]").nth(2).click();
+      await page.locator(".held-bar .primary").click();
+    }
+    await page.locator("[data-status=booked] .danger").first().click();
+    await page.locator("#cancel-reason").waitFor();
+  },
+  async diagnosis(page, clinic) {
+    await stops.chart(page, clinic);
+    await page.locator(".documents .edit").first().click();
+    await page.locator("#diagnosis-text").waitFor();
   },
   async "chart-own"(page, clinic) {
     await clinic.signIn(page, "patient.01");

@@ -10,9 +10,10 @@ import { dialog } from "./dialog.mjs";
 import { countdown } from "./format.mjs";
 import { language, speak, t } from "./i18n.mjs";
 import { inbox } from "./inbox.mjs";
+import { newsLine, newsOf } from "./parts/news.mjs";
 import { problem } from "./parts/problem.mjs";
 import { sessions } from "./session.mjs";
-import { keep, rememberColleague, showTheme } from "./settings.mjs";
+import { keep, onSettings, rememberColleague, setting, showTheme } from "./settings.mjs";
 import { homeOf, mayOpen, views } from "./views.mjs";
 
 export function start(root) {
@@ -24,6 +25,8 @@ export function start(root) {
   /** Until the present session ends; and who in the view wants to hear of events for this person. */
   let signedIn = new AbortController();
   const listeners = new Set();
+  /** Results that this person asked for, by reference, until they are opened or dismissed. */
+  let news = new Map();
 
   const session = sessions({
     onEnd: (why) => toSignIn({ message: t(why === "elsewhere" ? "session.elsewhere" : "session.ended") }),
@@ -47,6 +50,7 @@ export function start(root) {
       html`
         <a class="skip" href="#main" @click=${skip}>${t("app.skip")}</a>
         ${bare ? nothing : bar({ clinic, user, view: shown?.name, go, switchUser, signOut, settings })}
+        ${bare ? nothing : [...news.values()].map(newsOne)}
         <main id="main" class=${`view-${shown?.name ?? "none"}`} tabindex="-1">${shown?.template() ?? nothing}</main>
         ${session.warning ? warningDialog(session.warning) : nothing}
         <div class="unseen" role="status">${shown?.news ?? ""}</div>
@@ -54,6 +58,19 @@ export function start(root) {
       `,
       root,
     );
+  }
+
+  function newsOne(one) {
+    const dismiss = () => {
+      news.delete(one.reference);
+      renderNow();
+      root.querySelector("main").focus();
+    };
+    const open = () => {
+      news.delete(one.reference);
+      go("chart", { id: one.patient });
+    };
+    return newsLine(one, { open, dismiss });
   }
 
   const skip = (event) => {
@@ -147,10 +164,15 @@ export function start(root) {
   function enter() {
     signedIn.abort();
     signedIn = new AbortController();
+    news = new Map();
+    const staff = session.current.user.role !== "patient";
     inbox(session.current.user, {
       signal: signedIn.signal,
       onEvent(event) {
         if (event.kind === "session") session.look();
+        const result = staff && newsOf(event);
+        if (result) news.set(result.reference, result);
+        if (result) update();
         for (const listener of listeners) listener(event);
       },
     });
@@ -158,6 +180,7 @@ export function start(root) {
 
   function toSignIn({ message, again, chosen } = {}) {
     signedIn.abort();
+    news = new Map();
     entries = new Map();
     getSelection()?.removeAllRanges();
     history.replaceState(null, "", location.pathname);
@@ -175,6 +198,8 @@ export function start(root) {
   }
 
   function signOut() {
+    // What the view holds, such as a lease, it gives back while it still may.
+    shown?.leave.abort();
     const told = session.signOut();
     toSignIn();
     told.catch(() => toSignIn({ message: t("signOut.failed"), again: { label: t("signOut.again"), action: signOut } }));
@@ -186,13 +211,17 @@ export function start(root) {
     else toSignIn();
   }
 
+  async function turnTo(tag) {
+    await speak(tag);
+    document.documentElement.lang = language().locale;
+    if (shown) document.title = t("app.title", { page: t(`title.${shown.name}`) });
+    renderNow();
+  }
+
   const settings = {
-    async language(tag) {
+    language(tag) {
       keep("language", tag);
-      await speak(tag);
-      document.documentElement.lang = language().locale;
-      document.title = t("app.title", { page: t(`title.${shown.name}`) });
-      renderNow();
+      return turnTo(tag);
     },
     theme(name) {
       keep("theme", name);
@@ -217,6 +246,10 @@ export function start(root) {
     toAddress();
   }
 
+  onSettings(() => {
+    showTheme();
+    turnTo(setting("language") ?? language().tag);
+  });
   addEventListener("popstate", () => session.current && toAddress());
   addEventListener("keydown", (event) => {
     if (event.key !== "F8" || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;

@@ -14,6 +14,9 @@ const read = () => {
 
 export const setting = (name) => read()[name];
 
+/** Calls `listener` when another window of this browser has changed a setting. */
+export const onSettings = (listener) => addEventListener("storage", (event) => event.key === key && listener());
+
 export function keep(name, value) {
   try {
     localStorage.setItem(key, JSON.stringify({ ...read(), [name]: value }));

@@ -12,6 +12,7 @@ export const views = {
   display: { load: () => import("./views/display.mjs"), roles: ["display"] },
   patients: { load: () => import("./views/patients.mjs"), roles: staff },
   chart: { load: () => import("./views/chart.mjs"), roles: [...staff, "patient"], needs: true },
+  booking: { load: () => import("./views/booking.mjs"), roles: [...staff, "patient"] },
   import: { load: () => import("./views/import.mjs"), roles: ["admin"] },
   sessions: { load: () => import("./views/my-sessions.mjs"), roles: [...staff, "patient"] },
 };
@@ -26,5 +27,5 @@ export function homeOf({ role, patient }) {
 }
 
 /** The views that the bar leads to. */
-const leads = ["board", "patients", "import"];
-export const ways = (user) => (user.role === "patient" ? ["chart"] : leads.filter((name) => mayOpen(name, user)));
+const leads = ["board", "patients", "booking", "import"];
+export const ways = (user) => (user.role === "patient" ? ["chart", "booking"] : leads.filter((name) => mayOpen(name, user)));

@@ -2,15 +2,16 @@
 import { html, nothing } from "lit-html";
 import { age, clock, dateOf, number, time, weekday } from "../format.mjs";
 import { known, t } from "../i18n.mjs";
+import { leaseOf } from "../model/diagnosis.mjs";
 import { appointmentsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
 
 /** What stands where there is nothing to list: that it is loading, that it failed, or that there is none. */
 const empty = (progress, none) =>
   html`<p class="muted">${progress?.known ? t(none) : t(progress?.failed ? "section.failed" : "app.loading")}</p>`;
 
-const section = (name, kind, content) => html`
+const section = (name, kind, content, tool = nothing) => html`
   <section class=${`card ${kind}`} aria-labelledby=${`${kind}-title`}>
-    <h2 id=${`${kind}-title`}>${t(name)}</h2>
+    <div class="card-head"><h2 id=${`${kind}-title`}>${t(name)}</h2>${tool}</div>
     ${content}
   </section>
 `;
@@ -18,22 +19,38 @@ const section = (name, kind, content) => html`
 /** A list whose later part is folded away. */
 const folded = (list, label) => (list.length ? html`<details><summary>${t(label, { n: list.length })}</summary><ul class="rows" role="list">${list}</ul></details>` : nothing);
 
-const problemRow = ({ text, status, verification, diagnosis, at }) => html`
-  <li>
+const editable = (resource, edit) => edit && ["Condition", "DiagnosticReport"].includes(resource.resourceType);
+
+/** The button that begins the editing of a record. `edit` is { open(resource), of(name) }; without it one only reads. */
+const editButton = (resource, title, edit) =>
+  editable(resource, edit)
+    ? html`<button type="button" class="tool edit" aria-label=${t("diagnosis.editOf", { title: title ?? "" })} @click=${() => edit.open(resource)}>${t("diagnosis.edit")}</button>`
+    : nothing;
+
+/** Who is editing a record, and since when. */
+function editing(resource, edit) {
+  const editor = editable(resource, edit) && edit.of(leaseOf(resource));
+  return editor ? html`<p class="editing" role="status">${t("diagnosis.editing", { name: editor.holder, time: time(editor.since) })}</p>` : nothing;
+}
+
+const problemRow = (edit) => ({ text, status, verification, diagnosis, at, resource }) => html`
+  <li data-record=${leaseOf(resource)}>
+    ${editButton(resource, text, edit)}
     <span class="row-title">${text}</span>
     ${diagnosis ? html`<span class="tag">${t("problem.diagnosis")}</span>` : nothing}
     ${verification && verification !== "confirmed" ? html`<span class="tag">${known(`verification.${verification}`, verification)}</span>` : nothing}
     <span class="row-more">${known(`clinical.${status}`, status)}${at ? t("list.since", { date: dateOf(at) }) : ""}</span>
+    ${editing(resource, edit)}
   </li>
 `;
 
-export function problems(resources, progress) {
+export function problems(resources, progress, edit) {
   const all = problemsOf(resources);
   const open = all.filter((one) => one.open);
   const past = all.filter((one) => !one.open);
   return section("problems.title", "problems", html`
-    ${open.length ? html`<ul class="rows" role="list">${open.map(problemRow)}</ul>` : empty(progress, "problems.none")}
-    ${folded(past.map(problemRow), "problems.past")}
+    ${open.length ? html`<ul class="rows" role="list">${open.map(problemRow(edit))}</ul>` : empty(progress, "problems.none")}
+    ${folded(past.map(problemRow(edit)), "problems.past")}
   `);
 }
 
@@ -100,17 +117,19 @@ export function results(resources, progress) {
     : empty(progress, "results.none"));
 }
 
-const documentRow = ({ title, status, final, at, conclusion, author }) => html`
-  <li>
+const documentRow = (edit) => ({ title, status, final, at, conclusion, author, resource }) => html`
+  <li data-record=${leaseOf(resource)}>
+    ${editButton(resource, title, edit)}
     <span class="row-title">${title}</span>
     <span class=${`tag ${final ? "" : "open"}`}>${known(`report.${status}`, status)}</span>
     <span class="row-more">${[at && dateOf(at), author].filter(Boolean).join(" · ")}</span>
     ${conclusion ? html`<p class="conclusion">${conclusion}</p>` : nothing}
+    ${editing(resource, edit)}
   </li>
 `;
 
-export function documents(resources, progress) {
-  const all = documentsOf(resources).map(documentRow);
+export function documents(resources, progress, edit) {
+  const all = documentsOf(resources).map(documentRow(edit));
   return section("documents.title", "documents", html`
     ${all.length ? html`<ul class="rows" role="list">${all.slice(0, 12)}</ul>` : empty(progress, "documents.none")}
     ${folded(all.slice(12), "documents.more")}
@@ -125,13 +144,14 @@ const appointmentRow = ({ start, end, title, status, who }) => html`
   </li>
 `;
 
-export function appointments(resources, progress) {
+/** `book` opens the booking of another. */
+export function appointments(resources, progress, book) {
   const all = appointmentsOf(resources, Date.now());
   const coming = all.filter(({ over }) => !over);
   return section("appointments.title", "appointments", html`
     ${coming.length ? html`<ul class="rows" role="list">${coming.map(appointmentRow)}</ul>` : empty(progress, "appointments.none")}
     ${folded(all.filter(({ over }) => over).map(appointmentRow), "appointments.past")}
-  `);
+  `, html`<button type="button" class="tool" @click=${book}>${t("appointments.book")}</button>`);
 }
 
 /** Where what is shown came from, for those who care. */

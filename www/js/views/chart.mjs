@@ -5,12 +5,15 @@ import { api, pages, request } from "../api.mjs";
 import { follow } from "../channel.mjs";
 import { age, exactTime, fixed } from "../format.mjs";
 import { t } from "../i18n.mjs";
+import { editors } from "../editors.mjs";
 import { Chart, types } from "../model/chart.mjs";
+import { isSettled, leaseOf } from "../model/diagnosis.mjs";
 import { allergiesOf, bedsOf } from "../model/record.mjs";
 import { isOverdue, ofEvent } from "../model/vitals.mjs";
 import { alertLine } from "../parts/alerts.mjs";
 import { badge, scoreWords } from "../parts/badge.mjs";
 import { connection } from "../parts/connection.mjs";
+import { diagnosisDialog } from "../parts/diagnosis.mjs";
 import { limitsDialog } from "../parts/limits.mjs";
 import { VitalsPlot, presets } from "../parts/plot.mjs";
 import { problem } from "../parts/problem.mjs";
@@ -38,18 +41,23 @@ export default function chartView({ params, signal, update, announce, go, user }
   const alerts = new Map();
   const staff = user.role !== "patient";
   const limits = limitsDialog(id, { signal, update, announce });
+  const editing = editors({ signal, update, onNotice: readOne });
+  const diagnosis = diagnosisDialog(id, { signal, update, announce, editors: editing });
+  const edit = staff ? { open: diagnosis.open, of: editing.of } : undefined;
   let failed;
 
   const takeResources = (resources) => {
     for (const resource of resources) chart.takeResource(resource);
   };
 
-  function takeEvents(events) {
+  /** `past` events say nothing of who is editing now. */
+  function takeEvents(events, past = false) {
     for (const event of events) {
       if (event.data?.reference && event.data.version) chart.take(ofEvent(event));
       if (event.kind === "telemetry") chart.vitals.takeTelemetry(event, id);
       if (event.kind === "score") score = event.data.news2;
       if (event.kind === "alert") takeAlert(event.data.alert);
+      if (staff && !past) editing.hear(event);
       // To a patient a result is news; staff hear of it on the board.
       if (event.kind === "diagnosis" && !staff && read) announce(t("chart.newResult"));
     }
@@ -103,6 +111,7 @@ export default function chartView({ params, signal, update, announce, go, user }
         },
       });
       progress.set(type, { ...progress.get(type), done: true, known: true });
+      if (staff && ["Condition", "DiagnosticReport"].includes(type)) editing.look(chart.all(type).filter((one) => !isSettled(one)).map(leaseOf));
       return complete;
     } catch (error) {
       signal.throwIfAborted();
@@ -111,6 +120,13 @@ export default function chartView({ params, signal, update, announce, go, user }
     } finally {
       changed();
     }
+  }
+
+  /** Reads one record anew: not every type has events of its own. What it was stays if that fails. */
+  async function readOne(type, one) {
+    const path = `/fhir/${type}/${encodeURIComponent(one)}`;
+    const found = await api.get(path, { background: true, signal }).catch(() => undefined);
+    if (found && chart.takeResource(found)) changed();
   }
 
   async function readPatient() {
@@ -126,7 +142,7 @@ export default function chartView({ params, signal, update, announce, go, user }
     const { after, limit } = history;
     const past = await api.get(`/channels/${topic}?after=${after}&limit=${limit}`, { background: true, signal });
     newestPast = past.events.at(-1)?.at;
-    takeEvents(past.events);
+    takeEvents(past.events, true);
     return true;
   }
 
@@ -274,13 +290,13 @@ export default function chartView({ params, signal, update, announce, go, user }
             ${results(chart.all("Observation"), progress.get("Observation"))}
           </div>
           <div class="chart-side">
-            ${problems(chart.all("Condition"), progress.get("Condition"))}
+            ${problems(chart.all("Condition"), progress.get("Condition"), edit)}
             ${medication(chart.all("MedicationRequest"), progress.get("MedicationRequest"))}
-            ${documents([...chart.all("DiagnosticReport"), ...chart.all("DocumentReference")], progress.get("DiagnosticReport"))}
-            ${appointments(chart.all("Appointment"), progress.get("Appointment"))}
+            ${documents([...chart.all("DiagnosticReport"), ...chart.all("DocumentReference")], progress.get("DiagnosticReport"), edit)}
+            ${appointments(chart.all("Appointment"), progress.get("Appointment"), () => go("booking", { id, patient }))}
           </div>
         </div>
-        ${limits.template()} ${foot(read, state)}
+        ${limits.template()} ${diagnosis.template()} ${foot(read, state)}
       </article>
     `;
   };

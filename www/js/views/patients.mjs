@@ -9,7 +9,8 @@ import { problem } from "../parts/problem.mjs";
 
 const first = "/fhir/Patient?_count=100";
 
-export default function patientsView({ go, signal, update }) {
+/** `choose(patient)` is what a row does, if not open the chart. */
+export default function patientsView({ go, signal, update, choose = (patient) => go("chart", { id: patient.id, patient }), title = "title.patients" }) {
   const patients = [];
   let next = first;
   let bedOf = new Map();
@@ -47,7 +48,7 @@ export default function patientsView({ go, signal, update }) {
 
   const row = (patient) => html`
     <li>
-      <button type="button" class="patient-row" @click=${() => go("chart", { id: patient.id, patient })}>
+      <button type="button" class="patient-row" @click=${() => choose(patient)}>
         <span class="row-name">${nameOf(patient)}</span>
         <span class="row-born"><span class="row-label">${t("patients.born")}</span> ${birthOf(patient)}</span>
         <span class="row-number">${identifiersOf(patient)[0]?.value ?? ""}</span>
@@ -74,7 +75,7 @@ export default function patientsView({ go, signal, update }) {
       <section class="list">
         <div class="list-head">
           <div>
-            <h1 tabindex="-1">${t("title.patients")}</h1>
+            <h1 tabindex="-1">${t(title)}</h1>
             <p class="muted" role="status">${count(found)}</p>
           </div>
           <div class="field search">

@@ -1,0 +1,133 @@
+// Booking in a real browser: a hold that others see as it happens, one slot for one person, booked, moved, cancelled.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { poll } from "../support/server.mjs";
+import { password, saying, secret, signInOnPage, stage } from "./scene.mjs";
+
+const services = "urn:example:services";
+
+async function fill(scene) {
+  const create = (resource) => scene.call("admin", "POST", `/fhir/${resource.resourceType}`, resource);
+  const practitioner = await create({ resourceType: "Practitioner", name: [{ family: "Ibarra", given: ["Ines"] }] });
+  const other = await create({ resourceType: "Practitioner", name: [{ family: "Quist", given: ["Rolf"] }] });
+  const schedule = ({ id }, code, text) =>
+    create({ resourceType: "Schedule", active: true, actor: [{ reference: `Practitioner/${id}` }], serviceType: [{ coding: [{ system: services, code }], text }] });
+  const [one, two] = [await schedule(practitioner, "heart", "Heart clinic"), await schedule(other, "skin", "Skin clinic")];
+  // The day after tomorrow, so that no time of it is past whenever this runs.
+  const day = new Date();
+  day.setDate(day.getDate() + 2);
+  day.setHours(9, 0, 0, 0);
+  const slot = ({ id }, index) =>
+    create({
+      resourceType: "Slot",
+      schedule: { reference: `Schedule/${id}` },
+      status: "free",
+      start: new Date(day.getTime() + index * 1_800_000).toISOString(),
+      end: new Date(day.getTime() + (index + 1) * 1_800_000).toISOString(),
+    });
+  for (let index = 0; index < 4; index += 1) await slot(one, index);
+  await slot(two, 0);
+  const user = (username, name, role, more) => scene.call("admin", "POST", "/users", { username, name, role, password, ...more });
+  await user("dora", "Dora Doctor", "practitioner", { wards: [scene.ward.id] });
+  await user("max", "Max Abendroth", "patient", { patient: scene.patients[1].id });
+}
+
+const it = stage({ fill, patients: [{ name: [{ family: "Abendroth", given: ["Max"] }], birthDate: "1938-11-02" }] });
+
+const time = (page, text) => page.locator(".slot", { hasText: text });
+const state = (page, text, wanted) => page.locator(`.slot[data-state=${wanted}]`, { hasText: text }).waitFor();
+
+/** Opens the times of the heart clinic on the first day that has any. */
+async function openBooking(page, username, family) {
+  await signInOnPage(page, username);
+  await page.locator(".way[data-way=booking]").click();
+  if (family) await page.getByRole("button", { name: family }).click();
+  await page.getByLabel("Service").selectOption({ label: "Heart clinic" });
+  await page.getByRole("button", { name: "First free time" }).click();
+  await time(page, "09:00").waitFor();
+  await page.locator(".strip[data-phase=live]").waitFor();
+}
+
+test("two people on one slot: each sees the other's hold as it happens, and one of them gets it", async (t) => {
+  const [one, other] = [await it.page(), await it.page(await it.profile())];
+  await openBooking(one, "nora", secret.family);
+  await openBooking(other, "dora", "Abendroth");
+  await saying(one.getByRole("heading", { level: 1 }), `Booking for ${secret.family}, ${secret.given}`);
+  assert.equal(await one.locator(".slot").count(), 4, "the skin clinic is not shown");
+  await saying(one.locator(".diary h3"), "Ibarra, Ines");
+
+  await time(one, "09:00").click();
+  await state(one, "09:00", "mine");
+  await saying(one.locator(".held-bar [role=timer]"), /^[45]:\d\d$/);
+  await state(other, "09:00", "held");
+  assert.equal(await time(other, "09:00").getAttribute("aria-disabled"), "true");
+
+  // Both at once, again and again: of each time one of them gets hold, and the other is told.
+  const won = { one: 0, other: 0 };
+  it.expects(/status of 409|status of 401/);
+  for (const text of ["09:30", "10:00", "10:30"]) {
+    await Promise.all([state(one, text, "free"), state(other, text, "free")]);
+    await Promise.all([one, other].map((page) => time(page, text).click()));
+    await Promise.race([state(one, text, "mine"), state(other, text, "mine")]);
+    const oneHas = (await time(one, text).getAttribute("data-state")) === "mine";
+    const [winner, loser] = oneHas ? [one, other] : [other, one];
+    await state(winner, text, "mine");
+    await state(loser, text, "held");
+    won[oneHas ? "one" : "other"] += 1;
+  }
+  t.diagnostic(`of three races ${won.one} were won by one window, ${won.other} by the other`);
+  // What the winner held before is given up by now.
+  for (const page of [one, other]) await poll("one hold at most", async () => (await page.locator(".held-bar").count()) <= 1);
+  const holder = (await time(one, "10:30").getAttribute("data-state")) === "mine" ? one : other;
+  const watcher = holder === one ? other : one;
+  await holder.getByRole("button", { name: "Book", exact: true }).click();
+  await saying(holder.locator(".unseen[role=status]"), /^Booked: .*10:30/);
+  await state(watcher, "10:30", "taken");
+  await holder.locator("[data-appointment][data-status=booked]", { hasText: "10:30" }).waitFor();
+  await holder.locator(".held-bar").waitFor({ state: "detached" });
+
+  // What was booked is moved, then cancelled, and the other window sees each.
+  await holder.getByRole("button", { name: /^Move:/ }).click();
+  const free = holder.locator(".slot[data-state=free]").first();
+  const to = (await free.locator(".slot-time").innerText()).trim();
+  await free.click();
+  await saying(holder.locator(".held-bar"), new RegExp(`New time: .*${to}`));
+  await holder.getByRole("button", { name: "Move", exact: true }).click();
+  await state(watcher, to, "taken");
+  await state(watcher, "10:30", "free");
+  await holder.locator("[data-appointment][data-status=booked]", { hasText: to }).waitFor();
+  await holder.getByRole("button", { name: /^Cancel appointment:/ }).click();
+  await holder.getByLabel("Why").fill("Feels better");
+  await holder.getByRole("button", { name: "Cancel appointment", exact: true }).click();
+  await state(watcher, to, "free");
+  await saying(holder.locator(".appointments"), "No appointments are to come");
+  // Where the other window won a race before the last one it still holds that time.
+  if (await watcher.locator(".held-bar").count()) {
+    await watcher.getByRole("button", { name: "Give it up" }).click();
+    await watcher.locator(".held-bar").waitFor({ state: "detached" });
+  }
+});
+
+test("a patient books for themself and for nobody else, and gives a hold up again", async () => {
+  const page = await it.page();
+  await openBooking(page, "max");
+  await saying(page.getByRole("heading", { level: 1 }), "Booking");
+  assert.equal(await page.getByRole("button", { name: secret.family }).count(), 0);
+  await time(page, "09:30").click();
+  await state(page, "09:30", "mine");
+  await page.getByRole("button", { name: "Give it up" }).click();
+  await state(page, "09:30", "free");
+  await time(page, "10:00").click();
+  await state(page, "10:00", "mine");
+  const left = async () => {
+    const [minutes, seconds] = (await page.locator(".held-bar [role=timer]").innerText()).split(":").map(Number);
+    return minutes * 60 + seconds;
+  };
+  await page.getByRole("button", { name: "Hold longer" }).click();
+  await page.getByRole("button", { name: "Hold longer" }).waitFor({ state: "detached" });
+  assert.ok((await left()) > 270, "renewed, once");
+  await page.getByRole("button", { name: "Book", exact: true }).click();
+  await page.locator("[data-appointment][data-status=booked]", { hasText: "10:00" }).waitFor();
+  await page.locator(".way[data-way=chart]").click();
+  await saying(page.getByRole("region", { name: "Appointments" }), /10:00–10:30\s*booked/);
+});
