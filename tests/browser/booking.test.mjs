@@ -25,7 +25,7 @@ async function fill(scene) {
       start: new Date(day.getTime() + index * 1_800_000).toISOString(),
       end: new Date(day.getTime() + (index + 1) * 1_800_000).toISOString(),
     });
-  for (let index = 0; index < 4; index += 1) await slot(one, index);
+  for (let index = 0; index < 8; index += 1) await slot(one, index);
   await slot(two, 0);
   const user = (username, name, role, more) => scene.call("admin", "POST", "/users", { username, name, role, password, ...more });
   await user("dora", "Dora Doctor", "practitioner", { wards: [scene.ward.id] });
@@ -53,7 +53,7 @@ test("two people on one slot: each sees the other's hold as it happens, and one 
   await openBooking(one, "nora", secret.family);
   await openBooking(other, "dora", "Abendroth");
   await saying(one.getByRole("heading", { level: 1 }), `Booking for ${secret.family}, ${secret.given}`);
-  assert.equal(await one.locator(".slot").count(), 4, "the skin clinic is not shown");
+  assert.equal(await one.locator(".slot").count(), 8, "the skin clinic is not shown");
   await saying(one.locator(".diary h3"), "Ibarra, Ines");
 
   await time(one, "09:00").click();
@@ -67,7 +67,8 @@ test("two people on one slot: each sees the other's hold as it happens, and one 
   it.expects(/status of 409|status of 401/);
   for (const text of ["09:30", "10:00", "10:30"]) {
     await Promise.all([state(one, text, "free"), state(other, text, "free")]);
-    await Promise.all([one, other].map((page) => time(page, text).click()));
+    // A click, not a wait until it can be had: the other may have it by the time the mouse is down.
+    await Promise.all([one, other].map((page) => time(page, text).click({ force: true })));
     await Promise.race([state(one, text, "mine"), state(other, text, "mine")]);
     const oneHas = (await time(one, text).getAttribute("data-state")) === "mine";
     const [winner, loser] = oneHas ? [one, other] : [other, one];
@@ -106,6 +107,68 @@ test("two people on one slot: each sees the other's hold as it happens, and one 
     await watcher.getByRole("button", { name: "Give it up" }).click();
     await watcher.locator(".held-bar").waitFor({ state: "detached" });
   }
+});
+
+test("whatever a hold comes to, the next time can be chosen: refused, lost before or behind the server, or overtaken", async () => {
+  const [one, other] = [await it.page(), await it.page(await it.profile())];
+  await openBooking(one, "nora", secret.family);
+  await openBooking(other, "dora", "Abendroth");
+  it.expects(/status of 409|status of 401|ERR_FAILED|ERR_CONNECTION_FAILED/);
+  /** What becomes of each $hold of the first window, in their order. */
+  const fates = [];
+  await one.route(/\$hold$/, async (route) => (fates.shift() ?? ((route) => route.continue()))(route));
+
+  // Its request is on its way while another window takes that time, and the person another time.
+  let onItsWay;
+  let goOn;
+  const sent = new Promise((resolve) => (onItsWay = resolve));
+  fates.push(async (route) => {
+    onItsWay();
+    await new Promise((resolve) => (goOn = resolve));
+    await route.continue();
+  });
+  await time(one, "11:00").click();
+  await state(one, "11:00", "asked");
+  await sent;
+  await time(other, "11:00").click();
+  await state(other, "11:00", "mine");
+  await time(one, "11:30").click();
+  await state(one, "11:30", "asked");
+  await state(one, "11:00", "held");
+  goOn();
+  await state(one, "11:30", "mine");
+  await state(other, "11:30", "held");
+  assert.equal(await one.locator(".problem").count(), 0, "what was refused is not wanted any more");
+
+  // Refused, and nothing else is wanted: that is said, and what was held stays held.
+  fates.push(async (route) => {
+    await time(other, "12:00").click();
+    await state(other, "12:00", "mine");
+    await route.continue();
+  });
+  await time(one, "12:00").click();
+  await saying(one.locator(".problem"), "Somebody else has this time");
+  await state(one, "12:00", "held");
+  await state(one, "11:30", "mine");
+
+  // Lost on the way there, then on the way back: what the server made of it is seen all the same.
+  fates.push((route) => route.abort());
+  await time(one, "12:30").click();
+  await saying(one.locator(".problem"), "The server cannot be reached");
+  await state(one, "12:30", "free");
+  fates.push(async (route) => {
+    await route.fetch();
+    await route.abort();
+  });
+  await time(one, "12:30").click();
+  await state(one, "12:30", "mine");
+  await saying(one.locator(".problem"), "The server cannot be reached");
+  await time(one, "11:00").click();
+  await state(one, "11:00", "mine");
+  await Promise.all(["11:30", "12:30"].map((text) => state(one, text, "free")));
+  assert.equal(fates.length, 0);
+  assert.equal(await one.locator(".problem").count(), 0);
+  assert.equal(await one.locator(".held-bar").count(), 1, "one is held at a time");
 });
 
 test("a patient books for themself and for nobody else, and gives a hold up again", async () => {

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { DEMO_PASSWORD, loadWard } from "../../scripts/demo.mjs";
 import { startWorkerd } from "../support/server.mjs";
-import { launch } from "./scene.mjs";
+import { launch, patience } from "./scene.mjs";
 
 /** Resolves with { url, server, browser, profile({ viewport, scheme, language }), signIn(page, username), stop }. */
 export async function demonstrationClinic(options) {
@@ -22,7 +22,7 @@ export async function demonstrationClinic(options) {
     async profile({ viewport, scheme = "light", language = "en", theme }) {
       const locale = { en: "en-GB", zh: "zh-CN" }[language];
       const context = await browser.newContext({ viewport, colorScheme: scheme, locale, timezoneId: "Europe/London" });
-      context.setDefaultTimeout(20_000);
+      context.setDefaultTimeout(patience);
       if (theme) await context.addInitScript((name) => localStorage.setItem("bedside.settings", JSON.stringify({ theme: name })), theme);
       return context;
     },

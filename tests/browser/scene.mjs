@@ -10,6 +10,8 @@ const args = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync",
 ];
+/** What is waited for may take so long: a page on a busy machine is slow, and only a wrong one never gets there. */
+export const patience = 60_000;
 export const password = "Seven quiet herons 4";
 /** Part of everything that says who the first patient is; none of it may stay behind. */
 export const secret = { family: "Zwingli", given: "Wilhelmina", number: "MRN-550173" };
@@ -144,7 +146,7 @@ export function stage({ fill, ...options } = {}) {
   /** Another browser profile, watched like the first. */
   self.profile = async (more) => {
     const context = await self.browser.newContext({ locale: "en-GB", ...more });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(patience);
     await context.addInitScript(() => {
       document.addEventListener("securitypolicyviolation", (event) => {
         console.error(`content policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
@@ -178,7 +180,7 @@ export function stage({ fill, ...options } = {}) {
 export const serverAway = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INTERNET_DISCONNECTED|WebSocket connection|status of 401/;
 
 /** Waits until what is found says this. */
-export const saying = (locator, text, within = 20_000) => locator.filter({ hasText: text }).first().waitFor({ timeout: within });
+export const saying = (locator, text, within = patience) => locator.filter({ hasText: text }).first().waitFor({ timeout: within });
 
 /** Everything the browser keeps of the page: what is shown, stored, and in its history, titles included. */
 export async function traces(page) {

@@ -2,9 +2,6 @@
 import { ApiError, api } from "./api.mjs";
 import { initial, step } from "./recovery.mjs";
 
-/** The server is told after so many events: well before its window of 1,024 is used up. */
-const ACKNOWLEDGED_AFTER = 256;
-
 const socketUrl = (topic, after) => {
   const url = new URL(`/channels/${topic}`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -22,7 +19,6 @@ const socketUrl = (topic, after) => {
 export function follow(topic, { paths, onEvents, onState, reread, signal }) {
   let state = initial(paths);
   let socket;
-  let unacknowledged = 0;
   const timers = new Map();
 
   const dispatch = (event) => {
@@ -59,13 +55,7 @@ export function follow(topic, { paths, onEvents, onState, reread, signal }) {
       timers.set(name, setTimeout(() => dispatch({ type: "timer", name }), ms));
     },
     cancel: ({ name }) => cancel(name),
-    deliver({ events }) {
-      onEvents(events);
-      unacknowledged += events.length;
-      if (unacknowledged < ACKNOWLEDGED_AFTER || socket?.opened.readyState !== WebSocket.OPEN) return;
-      unacknowledged = 0;
-      socket.opened.send(JSON.stringify({ type: "ack", cursor: events.at(-1).cursor }));
-    },
+    deliver: ({ events }) => onEvents(events),
     reread({ id, paths, history }) {
       reread({ paths, history }).then(
         (complete) => dispatch({ type: "rereadDone", id, complete }),

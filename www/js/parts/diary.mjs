@@ -5,12 +5,12 @@ import { clock, countdown, weekday } from "../format.mjs";
 import { known as knownWord, t } from "../i18n.mjs";
 
 /** One time. Who cannot have it is told why, by a word and not by colour alone; it can be focused all the same. */
-function time(slot, { mine, chosen, busy, choose }) {
-  const state = mine ? "mine" : chosen ? "chosen" : slot.state;
-  const free = slot.state === "free";
+function time(slot, { mine, asked, chosen, busy, choose }) {
+  const state = mine ? "mine" : asked ? "asked" : chosen ? "chosen" : slot.state;
+  const free = slot.state === "free" && !mine;
   return html`
     <li>
-      <button type="button" class=${`slot ${state}`} data-slot=${slot.id} data-state=${state} aria-pressed=${String(Boolean(mine || chosen))}
+      <button type="button" class=${`slot ${state}`} data-slot=${slot.id} data-state=${state} aria-pressed=${String(state !== slot.state)}
         aria-disabled=${String(!free || busy)} @click=${() => free && !busy && choose(slot)}>
         <span class="slot-time">${clock(slot.start)}</span> <span class="slot-state">${t(`slot.${state}`)}</span>
       </button>
@@ -19,13 +19,13 @@ function time(slot, { mine, chosen, busy, choose }) {
 }
 
 /** The day of one Schedule. */
-export const column = ({ schedule, slots, read }, { ours, target, busy, choose }) => html`
+export const column = ({ schedule, slots, read }, { ours, asking, target, busy, choose }) => html`
   <section class="card diary" data-schedule=${schedule.id} aria-labelledby=${`schedule-${schedule.id}`}>
     <h3 id=${`schedule-${schedule.id}`}>${schedule.who.map(({ name }) => name).join(" · ")}</h3>
     ${schedule.services.length ? html`<p class="row-more">${schedule.services.map(({ text }) => text).join(" · ")}</p>` : nothing}
     ${slots.length
       ? html`<ul class="slots" role="list">
-          ${repeat(slots, ({ id }) => id, (slot) => time(slot, { mine: ours.has(slot.id), chosen: target?.id === slot.id, busy, choose }))}
+          ${repeat(slots, ({ id }) => id, (slot) => time(slot, { mine: ours.has(slot.id), asked: asking?.id === slot.id, chosen: target?.id === slot.id, busy, choose }))}
         </ul>`
       : html`<p class="muted">${t(read ? "booking.noTimes" : "app.loading")}</p>`}
   </section>

@@ -45,6 +45,8 @@ export default function bookingView(context) {
   let channels = [];
   let following;
   let known = false;
+  /** The free time that is asked for now; one that is chosen meanwhile takes its place. */
+  let asking;
   /** The appointment that is to be moved, and the Slot it is to be moved to; the one that is to be cancelled, and why. */
   let moving;
   let target;
@@ -143,20 +145,21 @@ export default function bookingView(context) {
   }
   begin();
 
-  /** Does what a person asked for; one thing at a time. */
+  /** Does what a person asked for; one thing at a time, and whatever comes of it the next one may be asked for. */
   async function act(action, said) {
     if (busy) return;
     [busy, failure] = [true, undefined];
     update();
     try {
-      await action();
-      if (said) announce(said());
+      const done = await action();
+      if (said) announce(said(done));
     } catch (error) {
-      if (signal.aborted) return;
       failure = isTaken(error) ? new Error(t("booking.gone")) : error;
+    } finally {
+      busy = false;
+      asking = undefined;
+      update();
     }
-    busy = false;
-    update();
   }
 
   const take = ({ appointment, until }) => {
@@ -165,20 +168,33 @@ export default function bookingView(context) {
   };
   const words = ({ start }) => t("booking.when", { day: weekday(start), time: clock(start) });
 
+  /** Holds the time that is asked for; if that changes before the answer has come, whatever it is, the one chosen last. */
+  async function holdAsked() {
+    let held;
+    while (held !== asking) {
+      held = asking;
+      const before = pending();
+      try {
+        take(await hold(held.id, id, signal));
+      } catch (error) {
+        if (held === asking || signal.aborted) throw error;
+        continue;
+      }
+      // One is held at a time; what was held before is given up only now.
+      for (const one of before) take(await cancel(one.id, undefined, signal));
+    }
+    return held;
+  }
+
   function choose(slot) {
     if (moving) {
       target = slot;
       return update();
     }
-    return act(
-      async () => {
-        const before = pending();
-        take(await hold(slot.id, id, signal));
-        // One is held at a time; what was held before is given up only now.
-        for (const one of before) take(await cancel(one.id, undefined, signal));
-      },
-      () => t("booking.holding", { when: words(slot) }),
-    );
+    if (busy && !asking) return;
+    asking = slot;
+    update();
+    act(holdAsked, (slot) => t("booking.holding", { when: words(slot) }));
   }
 
   const stopMoving = () => {
@@ -283,7 +299,7 @@ export default function bookingView(context) {
       <h2 class="day-title">${weekday(from)}</h2>
       ${worst ? connection(worst, { retry: () => channels.forEach((channel) => channel.retry()) }) : nothing}
       ${!columns.length ? html`<p class="muted">${t("booking.noSchedule")}</p>` : nothing}
-      ${columns.map((one) => column(one, { ours, target, busy, choose }))}
+      ${columns.map((one) => column(one, { ours, target, asking, busy: busy && !asking, choose }))}
       ${all.length > columns.length ? html`<p class="muted">${t("booking.more", { n: columns.length, all: all.length })}</p>` : nothing}
     `;
   }

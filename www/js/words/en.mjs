@@ -357,6 +357,7 @@ export const words = {
   "slot.taken": "taken",
   "slot.past": "past",
   "slot.mine": "held for you",
+  "slot.asked": "being held …",
   "slot.chosen": "chosen",
   "booking.when": "{day}, {time}",
   "booking.held": "Held: {when}",

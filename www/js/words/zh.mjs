@@ -355,6 +355,7 @@ export const words = {
   "slot.taken": "已占用",
   "slot.past": "已过",
   "slot.mine": "已为您保留",
+  "slot.asked": "正在保留…",
   "slot.chosen": "已选",
   "booking.when": "{day} {time}",
   "booking.held": "已保留：{when}",
