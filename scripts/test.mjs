@@ -82,7 +82,7 @@ async function runNodeTests() {
   rmSync(tap, { force: true });
   const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
   reporters.push("--test-reporter=tap", `--test-reporter-destination=${tap}`);
-  const limits = ["--test-concurrency=3", "--test-timeout=180000"];
+  const limits = ["--test-concurrency=3", "--test-timeout=600000"];
   const { code } = await run(node, ["--test", ...limits, ...reporters, ...nodeTests], { timeout: 1_200_000 });
   const text = existsSync(tap) ? readFileSync(tap, "utf8") : "";
   const count = (what) => Number([...text.matchAll(new RegExp(`^# ${what} (\\d+)$`, "gm"))].pop()?.[1] ?? 0);

@@ -150,6 +150,16 @@ test("a value that is overdue looks so", async () => {
   await page.locator("[data-sign=oxygen-saturation]:not(.old)").waitFor();
 });
 
+/** The page's timers stand still while the server is away, so that values are certainly posted before it tries again. */
+async function killWhileTimeStands(page) {
+  await page.clock.pauseAt(Date.now() + 10_000);
+  await it.scene.server.kill("SIGKILL");
+  await poll("the loss to be told", async () => {
+    await page.clock.runFor(20); // A frame.
+    return /^Connection lost at \d\d:\d\d, trying again$/.test(await status(page).innerText());
+  });
+}
+
 test("the server is killed and comes back: the page says so and catches up by itself", async () => {
   const page = await it.page();
   await page.clock.install();
@@ -158,11 +168,7 @@ test("the server is killed and comes back: the page says so and catches up by it
   await showsRate(page, 80);
   const before = await rows(page, 80);
   it.expects(serverAway);
-  // The page's timers stand still while the server is away, so that values are certainly posted before it tries again.
-  await page.clock.pauseAt(Date.now() + 1_000);
-  await it.scene.server.kill("SIGKILL");
-  await page.clock.runFor(50); // A frame, to draw what the socket's end has told.
-  await saying(status(page), /^Connection lost at \d\d:\d\d, trying again$/);
+  await killWhileTimeStands(page);
   await it.scene.server.restart();
   for (const value of [91, 92, 93]) await it.scene.heartRate(value);
   await showsRate(page, 80);
@@ -178,10 +184,7 @@ test("what the server no longer has is said to be missed, and the present values
   await page.clock.install();
   await openChart(page);
   it.expects(serverAway);
-  await page.clock.pauseAt(Date.now() + 1_000);
-  await it.scene.server.kill("SIGKILL");
-  await page.clock.runFor(50);
-  await saying(status(page), /trying again/);
+  await killWhileTimeStands(page);
   await it.scene.server.restart({ vars: { EVENT_RETENTION_COUNT: "100" } });
   await it.scene.bloodPressure(141, 95);
   for (let count = 0; count < 100; count += 1) await it.scene.heartRate(60 + (count % 7));
