@@ -169,6 +169,10 @@ test("whatever a hold comes to, the next time can be chosen: refused, lost befor
   assert.equal(fates.length, 0);
   assert.equal(await one.locator(".problem").count(), 0);
   assert.equal(await one.locator(".held-bar").count(), 1, "one is held at a time");
+  for (const page of [one, other]) {
+    await page.getByRole("button", { name: "Give it up" }).click();
+    await page.locator(".held-bar").waitFor({ state: "detached" });
+  }
 });
 
 test("a patient books for themself and for nobody else, and gives a hold up again", async () => {
