@@ -38,6 +38,8 @@ pub struct Config {
     pub retention: Retention,
     /// How alerts are pushed and escalated.
     pub alerts: alerts::Rules,
+    /// Whether what is published of Schedules and Slots is open to everybody, or to whoever is signed in.
+    pub publish_openly: bool,
     /// Where notifications of subscriptions may go.
     pub hooks: hooks::Hooks,
     /// Which backend keeps what.
@@ -131,6 +133,15 @@ impl Config {
         let brief = read.number("TELEMETRY_RETENTION_MINUTES", 60, 1, 24 * 60 * 90);
         let count = read.number("EVENT_RETENTION_COUNT", 100_000, 100, 10_000_000);
 
+        let publish_openly = match read.text("PUBLISH_SLOTS_TO").as_deref() {
+            None | Some("signed-in") => false,
+            Some("everybody") => true,
+            Some(_) => {
+                read.wrong("PUBLISH_SLOTS_TO", "PUBLISH_SLOTS_TO must be signed-in or everybody");
+                false
+            }
+        };
+
         let config = Config {
             clinic_name: read.text("CLINIC_NAME").unwrap_or_else(|| "Bedside".to_owned()),
             session_key,
@@ -145,6 +156,7 @@ impl Config {
                 count,
             },
             alerts: read.alerts(),
+            publish_openly,
             hooks: read.hooks(),
             stores: read.stores(),
         };

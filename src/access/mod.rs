@@ -1,6 +1,7 @@
 //! Who may do what: refused unless a rule here allows it.
 //!
-//! Invariant: no record is read or written without a [`Scope`], and a [`Scope`] comes only out of [`decide`]. The verdict
+//! Invariant: no record is read or written without a [`Scope`], and a [`Scope`] comes only out of [`decide`], or is that of
+//! what is [`published`]. The verdict
 //! has two halves: the role's ([`decide`], before anything is looked up) and the record's ([`Scope::reaches`], held inside
 //! the transaction that reads or writes it, against the patients whose compartment the record is in and the wards they
 //! are in at that instant).
@@ -103,7 +104,7 @@ pub enum Action<'a> {
     BreakLeases,
 }
 
-/// Which records a verdict reaches. Made by [`decide`] alone.
+/// Which records a verdict reaches. Made here alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope(Reach);
 
@@ -189,6 +190,11 @@ pub fn refused() -> Error {
 /// The refusal of every request without a valid session: 401, the same whatever the reason.
 pub fn signed_out() -> Error {
     Error::new(Kind::Unauthenticated, "sign in first: there is no session, or it has ended")
+}
+
+/// What may be published: records of shared types that are in nobody's compartment, whoever asks.
+pub fn published() -> Scope {
+    Scope(Reach::Shared)
 }
 
 /// The role's half of the verdict: what of `action` this principal may reach, or a refusal.

@@ -12,6 +12,7 @@ mod incoming;
 mod keep;
 mod kv;
 mod leases;
+mod lines;
 mod outgoing;
 mod platform;
 mod poll;
@@ -115,11 +116,14 @@ async fn answer(app: &App<Edge>, request: &EdgeRequest) -> Result<JsValue> {
             Ok(response) => Ok(web_sys::Response::from(response).into()),
             Err(error) => failed(platform_fault("a socket could not be accepted", error)),
         },
-        Reply::Stream(_, head) | Reply::Poll(_, _, head) if !request.wants_body() => Ok(reply(&head, false)),
+        Reply::Stream(_, head) | Reply::Lines(_, head) | Reply::Poll(_, _, head) if !request.wants_body() => {
+            Ok(reply(&head, false))
+        }
         Reply::Stream(subscription, head) => match app.platform.listen(&subscription).await {
             Ok(socket) => streamed(sse::respond(socket)?, &head),
             Err(error) => failed(error),
         },
+        Reply::Lines(lines, head) => streamed(lines::respond(app.platform.outliving(), lines)?, &head),
         Reply::Poll(subscription, wait, head) => match app.platform.listen(&subscription).await {
             Ok(socket) => streamed(poll::respond(socket, subscription.after, wait)?, &head),
             Err(error) => failed(error),

@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::fhir::{Link, ResourceType, SearchEntry, SearchMode, history_bundle, searchset};
 use crate::time::UnixMillis;
 
-fn since(parameters: &[(String, String)]) -> Result<Option<UnixMillis>> {
+/// The instant in `_since`, if it is given.
+pub fn since(parameters: &[(String, String)]) -> Result<Option<UnixMillis>> {
     let bad = || Error::invalid("_since", "this must be an instant, as in 2026-01-31T09:30:00Z");
     input::parameter(parameters, "_since").map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(bad)).transpose()
 }

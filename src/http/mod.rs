@@ -18,6 +18,7 @@ mod format;
 mod input;
 mod leases;
 mod once;
+mod publish;
 mod reply;
 mod route;
 mod search;
@@ -35,6 +36,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use self::erased::Erased;
+pub use self::publish::Lines;
 pub use self::reply::{Reply, Response, failure};
 use self::route::{Area, Route};
 pub use self::subscriptions::{Bound, redeem};
@@ -172,6 +174,7 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
             return Err(Error::invalid("upgrade", "this is the WebSocket of subscriptions"));
         }
         Route::Booking(operation) => booking::handle(context, operation).await?,
+        Route::Publish(file) => return publish::handle(context, file).await,
         Route::Metadata
         | Route::Type(_)
         | Route::Search(_)

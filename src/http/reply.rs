@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::Subscription;
+use super::publish::Lines;
 use crate::chart::cache::seal::View;
 use crate::clinic::position::Positions;
 use crate::error::{Error, Kind, Retry};
@@ -84,6 +85,8 @@ pub enum Reply {
     Stream(Subscription, Response),
     /// A socket on which subscribers will bind.
     Bind,
+    /// A file that is published: this head, then its lines as they are read.
+    Lines(Lines, Response),
     /// A long poll of a topic: this head, then a page of what comes first, or of nothing after so long.
     Poll(Subscription, Ttl, Response),
 }
@@ -139,6 +142,7 @@ impl Reply {
             Reply::Subscribe(subscription) => Reply::Subscribe(subscription),
             Reply::Bind => Reply::Bind,
             Reply::Stream(subscription, head) => Reply::Stream(subscription, mark(head)),
+            Reply::Lines(lines, head) => Reply::Lines(lines, mark(head)),
             Reply::Poll(subscription, wait, head) => Reply::Poll(subscription, wait, mark(head)),
         }
     }

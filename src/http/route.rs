@@ -4,6 +4,7 @@
 //! that no handler sees one that could not exist.
 
 use super::booking::Operation;
+use super::publish::File;
 use crate::channel::Topic;
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{ResourceType, is_valid_id};
@@ -30,6 +31,8 @@ pub enum Route {
     System,
     /// `/fhir/Appointment/$…` and `/fhir/Appointment/{id}/$…`
     Booking(Operation),
+    /// `/fhir/$bulk-publish[/{file}]`
+    Publish(File),
     /// `/fhir/metadata`
     Metadata,
     /// `/fhir/{type}`
@@ -113,7 +116,8 @@ impl Route {
             | Route::BreakLease(_) => &["POST"],
             Route::User(_) | Route::Thresholds(_) => &["GET", "PUT"],
             Route::UserPassword(_) | Route::UserWards(_) => &["PUT"],
-            Route::Metadata
+            Route::Publish(_)
+            | Route::Metadata
             | Route::History(..)
             | Route::Version(..)
             | Route::Everything(_)
@@ -131,6 +135,7 @@ impl Route {
         match self {
             Route::System
             | Route::Booking(_)
+            | Route::Publish(_)
             | Route::Metadata
             | Route::Type(_)
             | Route::Search(_)
@@ -182,6 +187,10 @@ pub fn find(path: &str) -> Result<Route> {
         ["fhir", "Appointment", one, "$cancel" | "%24cancel"] => Ok(Route::Booking(Operation::Cancel(id(one)?))),
         ["fhir", "Appointment", one, "$reschedule" | "%24reschedule"] => {
             Ok(Route::Booking(Operation::Reschedule(id(one)?)))
+        }
+        ["fhir", "$bulk-publish" | "%24bulk-publish"] => Ok(Route::Publish(File::Manifest)),
+        ["fhir", "$bulk-publish" | "%24bulk-publish", file] => {
+            File::parse(file).map(Route::Publish).ok_or_else(nothing)
         }
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", "_history"] => Ok(Route::Log(None)),
@@ -257,6 +266,9 @@ mod tests {
             ("/fhir/Encounter/e/$everything", None),
             ("/fhir/Appointment/$hold", Some(Route::Booking(Operation::Hold))),
             ("/fhir/Appointment/a/$cancel", Some(Route::Booking(Operation::Cancel("a".into())))),
+            ("/fhir/%24bulk-publish", Some(Route::Publish(File::Manifest))),
+            ("/fhir/$bulk-publish/Slot.ndjson", Some(Route::Publish(File::Of(ResourceType::Slot)))),
+            ("/fhir/$bulk-publish/Patient.ndjson", None),
             ("/fhir/metadata", Some(Route::Metadata)),
             ("/channels/patient/p", Some(Route::Channel(Topic::Patient("p".into())))),
             ("/channels/bed/p", None),

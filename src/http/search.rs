@@ -12,16 +12,19 @@ use super::fhir::{FHIR_JSON, PAGE};
 use super::reply::Response;
 use super::views::{self, reading};
 use super::{Context, Incoming, Platform, input};
+use crate::access::Scope;
 use crate::channel::Topic;
 use crate::chart::cache::read::{Ask, Render, Rendered};
 use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Query, Record};
+use crate::clinic::Clinic;
 use crate::clinic::position::Positioned;
 use crate::error::{Error, Result};
 use crate::fhir::search::{Asked, Place, parse};
 use crate::fhir::{
     Issue, Link, OperationOutcome, ResourceType, SearchEntry, SearchMode, Severity, is_shared, searchset,
 };
+use crate::time::UnixMillis;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -94,6 +97,32 @@ async fn found<P: Platform, R: Incoming>(
     let page =
         page.render(&answer).ok_or_else(|| Error::internal("the origin answered something else than was asked"))?;
     Ok(Response::fhir(200, page.body).header("cache-status", views::bypass()).read_at(&positions))
+}
+
+/// A search of this program's own.
+pub struct Own<'a> {
+    /// For records of this type.
+    pub kind: ResourceType,
+    /// What they are found by, as a query has it.
+    pub query: &'a [(String, String)],
+    /// The address of this server's records.
+    pub base: &'a str,
+    /// The present.
+    pub now: UnixMillis,
+    /// Only what comes after this.
+    pub after: Option<Place>,
+    /// At most this many.
+    pub count: u64,
+}
+
+/// What `own` finds within `scope`, and where to go on.
+pub async fn own(clinic: &impl Clinic, scope: Scope, own: Own<'_>) -> Result<(Vec<Record>, Option<Place>)> {
+    let asked = parse(own.kind, own.query, true, own.base, own.now)?;
+    let query = Query::Search { search: asked.search, after: own.after, count: own.count, total: false };
+    match clinic.query(scope, query).await? {
+        Answer::Search(records, next, _) => Ok((records, next)),
+        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+    }
 }
 
 /// A page of what a search finds.

@@ -115,6 +115,45 @@ test("who watches a Schedule sees a hold as it happens, and the slot free again"
   await told("busy", 1);
 });
 
+test("what can be booked is published as files that are streamed, and under a tag until it changes", async (t) => {
+  const { server, admin } = await ready(t);
+  assert.equal((await admin.put("/fhir/Location/l", { resourceType: "Location", id: "l", name: "North" })).status, 201);
+  const actor = [{ reference: "Location/l" }, { reference: "Practitioner/d" }];
+  assert.equal((await admin.put("/fhir/Schedule/s", { resourceType: "Schedule", id: "s", active: true, comment: "Patient/p", actor })).status, 201);
+  const first = Date.now() + 3_600_000;
+  const slot = (index, status = "free") => {
+    const [start, end] = [0, 1].map((more) => new Date(first + (index + more) * 600_000).toISOString());
+    return { resourceType: "Slot", id: `m${index}`, schedule: { reference: "Schedule/s" }, status, start, end, comment: "Patient/p" };
+  };
+  const entry = Array.from({ length: 450 }, (_, index) => ({ resource: slot(index), request: { method: "PUT", url: `Slot/m${index}` } }));
+  assert.equal((await admin.post("/fhir", { resourceType: "Bundle", type: "transaction", entry })).status, 200);
+
+  const manifest = await admin.get("/fhir/$bulk-publish");
+  assert.equal(manifest.body.request, `${server.url}/fhir/$bulk-publish`);
+  const tag = manifest.headers.get("etag");
+  const headers = { authorization: `Bearer ${admin.token}` };
+  const file = async (url, more = {}) => {
+    const reply = await fetch(url, { headers: { ...headers, ...more } });
+    const text = await reply.text();
+    return { status: reply.status, etag: reply.headers.get("etag"), text, lines: text.split("\n").filter(Boolean).map((line) => JSON.parse(line)) };
+  };
+  const [locations, schedules, slots] = await Promise.all(manifest.body.output.map(({ url }) => file(url)));
+  assert.deepEqual([locations, schedules, slots].map(({ lines }) => lines.length), [1, 1, 450]);
+  assert.deepEqual(schedules.lines[0].actor, [{ reference: "Location/l" }]);
+  assert.deepEqual(slots.lines.map(({ id, status }) => `${id} ${status}`), entry.map(({ resource }) => `${resource.id} free`));
+  for (const { text, etag } of [locations, schedules, slots]) assert.deepEqual([etag, text.includes("Patient")], [tag, false]);
+  const head = await fetch(manifest.body.output[2].url, { method: "HEAD", headers });
+  assert.deepEqual([head.status, head.headers.get("content-type"), await head.text()], [200, "application/fhir+ndjson", ""]);
+  assert.equal((await file(manifest.body.output[2].url, { "if-none-match": tag })).status, 304);
+
+  assert.equal((await admin.put("/fhir/Slot/m7", slot(7, "busy-tentative"))).status, 200);
+  const later = await admin.get(`/fhir/$bulk-publish?_since=${manifest.body.transactionTime}`, { "if-none-match": tag });
+  assert.equal(later.status, 200);
+  const changed = (await file(later.body.output[2].url)).lines.find(({ id }) => id === "m7");
+  assert.equal(changed.status, "busy");
+  assert.deepEqual((await file(later.body.deleted[0].url)).lines, []);
+});
+
 test("a report is edited under a lease: others are told who, and what settles it needs the fence", async (t) => {
   const { server, admin } = await ready(t);
   await admin.post("/users", { username: "nora", name: "Nora Nurse", role: "nurse", password: PASSWORD });

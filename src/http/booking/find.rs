@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::wanted::wrong;
 use super::{Desk, proposal};
-use crate::chart::records::{Answer, Query, Record};
+use crate::chart::records::Record;
 use crate::error::{Error, Result};
-use crate::fhir::search::{Place, parse};
+use crate::fhir::search::Place;
 use crate::fhir::{Json, Resource, ResourceType, SearchEntry, SearchMode, at, relative, searchset};
 use crate::http::reply::Response;
-use crate::http::{Incoming, Platform, fhir, input, views};
+use crate::http::{Incoming, Platform, fhir, input, search, views};
 
 /// Proposals by default, and at most.
 const COUNT: (u64, u64) = (50, 200);
@@ -176,14 +176,10 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
         count: u64,
         after: Option<Place>,
     ) -> Result<(Vec<Record>, Option<Place>)> {
-        let context = self.context;
-        let asked = parse(kind, &query, true, &context.base(), context.platform.now())?;
-        let query = Query::Search { search: asked.search, after, count, total: false };
+        let (base, now) = (self.context.base(), self.context.platform.now());
         // Not as the one who books: a patient's reach there is their own compartment.
         let scope = self.caller.may(views::reading(kind))?;
-        match context.platform.query(scope, query).await? {
-            Answer::Search(records, next, _) => Ok((records, next)),
-            _ => Err(Error::internal("the clinic's object answered something else than was asked")),
-        }
+        let own = search::Own { kind, query: &query, base: &base, now, after, count };
+        search::own(self.context.platform, scope, own).await
     }
 }
