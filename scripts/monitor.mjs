@@ -114,7 +114,7 @@ export async function gateway({
 }
 
 /** What was charted last of each patient of the demonstration ward, so that who is ill there is ill here. */
-function lastCharted() {
+export function lastCharted() {
   const names = { "8867-4": "heart_rate", "9279-1": "respiratory_rate", "2708-6": "oxygen_saturation", "8310-5": "temperature" };
   Object.assign(names, { "8480-6": "systolic_pressure", "8462-4": "diastolic_pressure" });
   const charted = {};

@@ -11,6 +11,7 @@ import { site } from "./site.mjs";
 await setup().then(() => (process.env.BUILD ? site() : build("release"))).catch((error) => fail(error.message));
 const { demonstrationClinic } = await import("../tests/browser/demonstration.mjs");
 const { tour } = await import("../tests/browser/tour.mjs");
+const { gateway, lastCharted } = await import("./monitor.mjs");
 
 const out = resolve(process.env.OUT || at(".data/screenshots"));
 mkdirSync(out, { recursive: true });
@@ -27,7 +28,15 @@ const parts = process.argv.slice(2);
 
 const clinic = await demonstrationClinic();
 let count = 0;
+// The ward is measured all the while, and for a minute before, so that the lines of the heart rate are lines.
+const monitors = new AbortController();
+let measuring;
+const measured = new Promise((resolve) => {
+  let seconds = 0;
+  measuring = gateway({ url: clinic.url, charted: lastCharted(), signal: monitors.signal, line: () => (seconds += 1) > 60 && resolve() });
+});
 try {
+  await measured;
   for (const { size, scheme, language } of looks) {
     const [width, height] = sizes[size];
     const context = await clinic.profile({ viewport: { width, height }, scheme, language });
@@ -41,6 +50,8 @@ try {
     await context.close();
   }
 } finally {
+  monitors.abort();
+  await measuring;
   await clinic.stop();
 }
 console.log(`${count} pictures in ${out}`);

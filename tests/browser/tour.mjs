@@ -12,6 +12,8 @@ export async function tour(clinic, context, { wants = () => true, visit }) {
     await page.locator("#username").waitFor();
     await go(page, clinic);
     await visit(name, page);
+    await context.setOffline(false);
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     // A dialog gives back what it holds.
     await page.keyboard.press("Escape");
     await page.locator("dialog").waitFor({ state: "detached" });
@@ -39,6 +41,22 @@ const stops = {
     await stops.board(page, clinic);
     await page.locator(".board-tools .tool").first().click();
     await page.locator(".ward-list").waitFor();
+  },
+  async "board-lost"(page, clinic) {
+    await stops.board(page, clinic);
+    await page.context().setOffline(true);
+    await page.locator(".downtime").waitFor();
+  },
+  async warning(page, clinic) {
+    // As the server has it the session always ends within a minute.
+    await page.route("**/session", async (route) => {
+      const response = await route.fetch();
+      if (!response.ok()) return route.fulfill({ response });
+      const json = { ...(await response.json()), idle_expires_at: new Date(Date.now() + 50_000).toISOString() };
+      return route.fulfill({ response, json });
+    });
+    await clinic.signIn(page, "nurse.ada");
+    await page.locator("[role=alertdialog] .primary").waitFor();
   },
   async wall(page, clinic) {
     await clinic.signIn(page, "board.7");

@@ -124,6 +124,8 @@ test("the line of the heart rate goes in steps, keeps so many and begins with wh
   other.takePast([telemetry(["1", -60, { heart_rate: 50 }], ["1", -40, { heart_rate: 55 }]), { kind: "score", data: { patient: "1", news2: score(9, "high", 9) } }]);
   assert.deepEqual(tile(other, "1").spark.map(({ value }) => value), [50, 55, 70, 80]);
   assert.equal(tile(other, "1").score.total, 0, "of the past only the line is made");
+  other.takeEvent(telemetry(["1", 3600, { heart_rate: 90 }], ["1", 3606, { heart_rate: 91 }]));
+  assert.deepEqual(tile(other, "1").spark.map(({ value }) => value), [90, 91], "after a pause as long as itself it begins anew");
 });
 
 test("the path of a line has a hole where there was a pause", () => {

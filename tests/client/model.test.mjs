@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { age } from "../../www/js/format.mjs";
 import { speak, t } from "../../www/js/i18n.mjs";
 import { Chart } from "../../www/js/model/chart.mjs";
+import { alone, columns } from "../../www/js/model/lines.mjs";
 import { bodyOf, fieldsOf } from "../../www/js/model/limits.mjs";
 import { bandsOf, levelOf } from "../../www/js/model/news.mjs";
 import { birthOf, identifiersOf, nameOf } from "../../www/js/model/people.mjs";
@@ -251,4 +252,19 @@ test("limits go into a form and come back as they were; what is no limit is foun
   for (const [name, text] of [["heart_rate.low", "fast"], ["heart_rate.low", "-1"], ["temperature.high", "38.55"], ["heart_rate.high", "45"]]) {
     assert.equal(bodyOf({ ...fields, [name]: text }, had).wrong, name, text);
   }
+});
+
+test("a line goes over pauses that are usual on one of their sides, and over no other", () => {
+  const hour = 3_600_000;
+  const series = (...times) => times.map((at) => ({ at, values: [at / 1000] }));
+  // Charted every eight hours, then a monitor each second, silent for an hour.
+  const monitor = (from) => [0, 1000, 2000].map((more) => from + more);
+  const [times, values] = columns(series(0, 8 * hour, 16 * hour, ...monitor(17 * hour), ...monitor(18 * hour)), 1);
+  assert.deepEqual(values.flatMap((value, index) => (value === null ? [times[index - 1] / 3600] : [])), [17 + 2 / 3600]);
+  assert.deepEqual(columns(series(0, 60_000), 2), [[0, 60], [0, 60], [null, null]], "what a part lacks is a hole");
+  // A single value long before a monitor is a point of its own.
+  const lonely = columns(series(0, ...monitor(4 * hour)), 1)[1];
+  assert.deepEqual(lonely.slice(0, 2), [0, null]);
+  assert.deepEqual(alone(lonely), [0]);
+  assert.deepEqual(alone([]), []);
 });

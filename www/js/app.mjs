@@ -8,7 +8,7 @@ import { api, onSignedOut } from "./api.mjs";
 import { bar } from "./bar.mjs";
 import { dialog } from "./dialog.mjs";
 import { countdown } from "./format.mjs";
-import { language, speak, t } from "./i18n.mjs";
+import { language, languages, speak, t } from "./i18n.mjs";
 import { inbox } from "./inbox.mjs";
 import { newsLine, newsOf } from "./parts/news.mjs";
 import { problem } from "./parts/problem.mjs";
@@ -246,6 +246,8 @@ export function start(root) {
     toAddress();
   }
 
+  // All languages, so that one can be chosen while the server is away as well.
+  setTimeout(() => languages.forEach(({ load }) => load().catch(() => {})), 1_000);
   onSettings(() => {
     showTheme();
     turnTo(setting("language") ?? language().tag);

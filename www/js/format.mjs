@@ -50,14 +50,17 @@ export const fixed = (value, digits) =>
 export const compare = (a, b) =>
   formatter("collator", (locale) => new Intl.Collator(locale, { sensitivity: "base", numeric: true })).compare(a, b);
 
-/** "3 min": the largest unit that fits, rounded down. */
-export function duration(ms) {
+/** "3 min", or "3m" where it has to be `narrow`: the largest unit that fits, rounded down. */
+export function duration(ms, { narrow = false } = {}) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
-  if (seconds < 60) return t("duration.s", { n: seconds });
-  if (seconds < 3600) return t("duration.min", { n: Math.floor(seconds / 60) });
-  if (seconds < 86_400) return t("duration.h", { n: Math.floor(seconds / 3600) });
   const days = Math.floor(seconds / 86_400);
-  return days < 730 ? t("duration.d", { n: days }) : t("duration.y", { n: Math.floor(days / 365.25) });
+  const [unit, n] =
+    seconds < 60 ? ["s", seconds]
+    : seconds < 3600 ? ["min", Math.floor(seconds / 60)]
+    : seconds < 86_400 ? ["h", Math.floor(seconds / 3600)]
+    : days < 730 ? ["d", days]
+    : ["y", Math.floor(days / 365.25)];
+  return narrow ? t(`narrow.${unit}`, { n }) : t(`duration.${unit}`, { n });
 }
 
 /** "4:05" of a time that runs down. */

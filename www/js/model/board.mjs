@@ -27,6 +27,8 @@ export function ofBoard({ ward, patients }) {
 /** So many values of the heart rate make a sparkline, and no two of them closer than this. */
 const sparkLength = 90;
 const sparkStep = 5_000;
+/** After a pause as long as a whole line it begins anew: what was charted hours ago would leave no room for now. */
+const sparkPause = sparkLength * sparkStep;
 /** Acknowledged alerts are shown for so long after they have ended. */
 const remembered = 30 * 60_000;
 
@@ -127,9 +129,10 @@ export class Board {
   }
 
   #spark(patient, { at, value }) {
-    const list = this.#sparks.get(patient) ?? [];
-    const last = list.at(-1);
+    let list = this.#sparks.get(patient) ?? [];
+    let last = list.at(-1);
     if (last && at <= last.at) return;
+    if (last && at - last.at > sparkPause) [list, last] = [[], undefined];
     // The newest stands for its step, so that a line is made of steps and not of every beat.
     if (last && list.length > 1 && last.at - list.at(-2).at < sparkStep) list.pop();
     list.push({ at, value });

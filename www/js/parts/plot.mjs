@@ -4,6 +4,7 @@
 import uPlot from "uplot";
 import { clock, fixed, number, shortDay } from "../format.mjs";
 import { t } from "../i18n.mjs";
+import { alone, columns } from "../model/lines.mjs";
 import { bandsOf } from "../model/news.mjs";
 import { signs } from "../model/vitals.mjs";
 
@@ -23,9 +24,6 @@ const longest = 30 * 365 * 24 * hour;
 const height = { plot: 80, times: 24 };
 const scaled = (px) => (px * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 16;
 
-/** A line is not drawn over a pause longer than this, nor over four usual intervals. */
-const longestPause = 10 * minute;
-
 /** The colour that a custom property means in the present scheme; found out once for each look. */
 const colours = new Map();
 function colour(name) {
@@ -42,24 +40,6 @@ function colour(name) {
 /** Only the lowest plot says the times. */
 const isLast = (sign) => sign === signs.at(-1);
 const heightOf = (sign) => scaled(height.plot + (isLast(sign) ? height.times : 0));
-
-/** [times in s, values...] with a hole where there was a pause. */
-function columns(series, parts) {
-  const steps = series.slice(1).map((reading, index) => reading.at - series[index].at).sort((a, b) => a - b);
-  const pause = Math.max(longestPause, 4 * (steps[steps.length >> 1] ?? 0));
-  const data = Array.from({ length: parts + 1 }, () => []);
-  let before;
-  for (const { at, values } of series) {
-    if (before !== undefined && at - before > pause) {
-      data[0].push((before + 1) / 1000);
-      for (let part = 0; part < parts; part += 1) data[part + 1].push(null);
-    }
-    data[0].push(at / 1000);
-    for (let part = 0; part < parts; part += 1) data[part + 1].push(values[part] ?? null);
-    before = at;
-  }
-  return data;
-}
 
 /** The lowest and highest of what is seen, never less than the sign's own span. */
 function extent(sign, series, from, to) {
@@ -131,7 +111,7 @@ export class VitalsPlot {
     this.#element.append(holder);
     const parts = sign.key === "blood-pressure" ? 2 : 1;
     const ink = () => colour("--ink");
-    const line = { stroke: ink, width: 1.5, points: { size: 5, fill: ink, stroke: ink }, spanGaps: false };
+    const line = { stroke: ink, width: 1.5, points: { size: 5, fill: ink, stroke: ink, filter: (plot, index, all) => (all ? null : alone(plot.data[index])) }, spanGaps: false };
     const axis = {
       stroke: () => colour("--soft"),
       grid: { stroke: () => colour("--line"), width: 1 },

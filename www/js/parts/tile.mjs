@@ -38,12 +38,11 @@ function cell([parameter, name, text], { readings, score, latestAt }, now) {
   const oxygen = parameter === "oxygen_saturation" && readings.supplemental_oxygen?.value === true;
   return html`
     <div class=${`cell points-${points ?? 0}`} data-parameter=${parameter}>
-      <dt>${t(name)}</dt>
+      <dt>${t(name)} ${own ? html`<span class="cell-age"><span aria-hidden="true">${duration(now - at, { narrow: true })}</span><span class="unseen">${duration(now - at)}</span></span>` : nothing}</dt>
       <dd>
         <span class="cell-value">${text}</span>
         ${points ? html`<span class="points" title=${t("score.points", { n: points })}><span class="unseen">${t("score.points", { n: points })}</span></span>` : nothing}
         ${oxygen ? html`<span class="oxygen">${t("short.supplemental_oxygen")}</span>` : nothing}
-        ${own ? html`<span class="cell-age">${duration(now - at)}</span>` : nothing}
       </dd>
     </div>
   `;

@@ -4,7 +4,8 @@ import { dateOf } from "../format.mjs";
 import { t } from "../i18n.mjs";
 import { birthOf, genderOf, identifiersOf, nameOf } from "../model/people.mjs";
 
-const fact = (label, value) => (value ? html`<div><dt>${label}</dt><dd>${value}</dd></div>` : nothing);
+/** `kind` "more-of" is what a phone has no room for. */
+const fact = (label, value, kind = "") => (value ? html`<div class=${kind}><dt>${label}</dt><dd>${value}</dd></div>` : nothing);
 
 /** `allergies` is what record.mjs makes of them; undefined while they are not known. */
 function allergyLine(allergies, failed) {
@@ -36,7 +37,7 @@ export const who = ({ patient, bed, allergies, failed, beside = nothing }) => ht
         ? html`<dl class="facts">
             ${fact(t("patients.born"), birthOf(patient))} ${fact(t("patient.sex"), genderOf(patient))}
             ${identifiersOf(patient).length
-              ? identifiersOf(patient).map(({ label, value }) => fact(label, value))
+              ? identifiersOf(patient).map(({ label, value }, index) => fact(label, value, index ? "more-of" : ""))
               : fact(t("patient.identifier"), t("patient.noIdentifier"))}
             ${fact(t("patient.bed"), bed)} ${fact(t("patient.deceased"), patient.deceasedDateTime && dateOf(patient.deceasedDateTime))}
           </dl>`

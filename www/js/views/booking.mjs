@@ -297,7 +297,7 @@ export default function bookingView(context) {
     const worst = [...states.values()].find(({ phase }) => phase !== "live") ?? [...states.values()][0];
     return html`
       <h2 class="day-title">${weekday(from)}</h2>
-      ${worst ? connection(worst, { retry: () => channels.forEach((channel) => channel.retry()) }) : nothing}
+      ${worst ? html`<div>${connection(worst, { retry: () => channels.forEach((channel) => channel.retry()) })}</div>` : nothing}
       ${!columns.length ? html`<p class="muted">${t("booking.noSchedule")}</p>` : nothing}
       ${columns.map((one) => column(one, { ours, target, asking, busy: busy && !asking, choose }))}
       ${all.length > columns.length ? html`<p class="muted">${t("booking.more", { n: columns.length, all: all.length })}</p>` : nothing}
