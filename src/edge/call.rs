@@ -13,9 +13,10 @@ use worker::{Delay, Response, console_error};
 
 use super::boundary::{Asked, Keeper, Outcome};
 use crate::error::{Error, Result};
+use crate::time::Ttl;
 
 /// The longest that a caller waits for an object.
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Ttl = Ttl::from_secs(5);
 /// Goes before every message: objects and Workers of two versions meet for a moment when a deployment is replaced.
 const FORMAT: u8 = 1;
 
@@ -37,19 +38,19 @@ fn lost(is_change: bool) -> Error {
 }
 
 fn late(is_change: bool) -> Error {
-    console_error!("an object gave no answer within {} s", DEADLINE.as_secs());
+    console_error!("an object gave no answer within {} s", DEADLINE.as_secs_up());
     lost(is_change)
 }
 
-/// Asks the object `name` of `binding`. `is_change` says whether a lost answer leaves it open what happened.
+/// Asks an object, given by its binding and its name. `is_change` says whether a lost answer leaves it open what happened.
 pub async fn ask<Q: Serialize, A: DeserializeOwned>(
     env: &JsValue,
-    (binding, name): (&str, &str),
+    object: (&str, &str),
     keeper: Keeper,
     request: &Q,
     is_change: bool,
 ) -> Result<A> {
-    match Asked::object(env, binding, name, &encode(request)?, keeper).await {
+    match Asked::object(env, object, &encode(request)?, keeper, DEADLINE).await {
         Outcome::Answer(bytes) => decode::<Result<A>>(&bytes)?,
         Outcome::Failed(error) => {
             console_error!("an object failed: {error}");
@@ -61,7 +62,7 @@ pub async fn ask<Q: Serialize, A: DeserializeOwned>(
 
 /// Waits for `exchange`, at most [`DEADLINE`].
 async fn within_deadline<T>(exchange: impl Future<Output = worker::Result<T>>, is_change: bool) -> Result<T> {
-    match select(std::pin::pin!(exchange), Delay::from(DEADLINE)).await {
+    match select(std::pin::pin!(exchange), Delay::from(Duration::from_millis(DEADLINE.0))).await {
         Either::Left((Ok(value), _)) => Ok(value),
         Either::Left((Err(error), _)) => {
             console_error!("an object failed: {error}");

@@ -7,15 +7,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use wasm_bindgen_futures::future_to_promise;
-use worker::js_sys::{Promise, Uint8Array};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State, console_error};
 
 use super::alarm::Alarm;
 use super::platform::{self, Edge};
 use super::sql::ObjectSql;
-use super::{call, settings};
+use super::{call, settings, task};
 use crate::chart::cache::read::Ports;
 use crate::chart::holds::HOLDS;
 use crate::clinic::courier::{self, Courier};
@@ -201,23 +199,22 @@ impl Clinic {
     }
 
     /// Answers a message: at once, or by a promise where it has to wait for the alarm to be set.
-    pub fn handle(&self, message: &[u8]) -> JsValue {
-        let written = |answer| JsValue::from(Uint8Array::from(call::answer(&answer).as_slice()));
+    pub fn handle(&self, message: &[u8]) -> std::result::Result<JsValue, JsValue> {
         match call::question::<ClinicRequest>(message) {
             Ok(asked) if asked.may_owe(&self.inner.watch, self.inner.edge.now()) => {
                 let inner = Rc::clone(&self.inner);
-                future_to_promise(async move { Ok(written(inner.change(asked).await)) }).into()
+                task::answer(async move { call::answer(&inner.change(asked).await) })
             }
-            asked => written(asked.and_then(|asked| self.inner.answer(&asked)).map(|handled| handled.reply)),
+            asked => {
+                let answered = asked.and_then(|asked| self.inner.answer(&asked)).map(|handled| handled.reply);
+                Ok(task::written(&call::answer(&answered)))
+            }
         }
     }
 
     /// Does what is due.
-    pub fn alarm(&self) -> Promise {
+    pub fn alarm(&self) -> std::result::Result<JsValue, JsValue> {
         let inner = Rc::clone(&self.inner);
-        future_to_promise(async move {
-            inner.wake().await.map_err(|error| JsValue::from(error.to_string()))?;
-            Ok(JsValue::UNDEFINED)
-        })
+        task::alarm(async move { inner.wake().await })
     }
 }

@@ -47,7 +47,7 @@ fn unexpected() -> Error {
 impl Objects {
     async fn lease(&self, object: &str, call: &LeaseCall) -> Result<LeaseReply> {
         // What waits for a turn outlives the time that requests have for their calls.
-        let keeper = if call.waits() { Keeper::Timer(call::DEADLINE) } else { self.keeper };
+        let keeper = if call.waits() { Keeper::Timer } else { self.keeper };
         call::ask(&self.env, ("LEASES", object), keeper, call, call.is_change()).await
     }
 }
@@ -181,7 +181,8 @@ impl Keepers {
         };
         // One for all: what they read in the same turn goes out as one request.
         let redis = stores.redis.as_ref();
-        let redis = redis.map(|access| Redis::new(Outgoing, Rc::clone(access), LINK.with(Rc::clone), Judge::Redis));
+        let redis =
+            redis.map(|access| Redis::new(Outgoing(keeper), Rc::clone(access), LINK.with(Rc::clone), Judge::Redis));
         let objects = Objects { env: Rc::clone(env), keeper };
         let on = |on: On| match on {
             On::Objects => Backend::Objects(objects.clone()),

@@ -6,24 +6,21 @@
 //! the loss and brought until their topics have it.
 
 use std::cell::Cell;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use wasm_bindgen_futures::future_to_promise;
-use worker::js_sys::{Promise, Uint8Array};
 use worker::worker_sys::DurableObjectState;
 use worker::{Delay, Env, State, console_error};
 
-use super::call;
 use super::keep::{LeaseBackend, Objects};
 use super::outgoing::Outgoing;
 use super::platform::Edge;
 use super::sql::ObjectSql;
+use super::{call, task};
 use crate::clinic::courier::Outside;
 use crate::clinic::notices;
 use crate::error::Result;
@@ -298,25 +295,17 @@ impl Leases {
     }
 
     /// Answers a message: at once, or by a promise where it has to wait for something.
-    pub fn handle(&self, message: &[u8]) -> JsValue {
-        let written = |answer| JsValue::from(Uint8Array::from(call::answer(&answer).as_slice()));
+    pub fn handle(&self, message: &[u8]) -> std::result::Result<JsValue, JsValue> {
         let (inner, asked) = (Rc::clone(&self.inner), call::question::<LeaseCall>(message));
-        // A timer keeps the waker that it is first polled with: what may wait for a turn is polled by its promise alone.
-        let waits = asked.as_ref().is_ok_and(LeaseCall::waits);
-        let mut answered: Pin<Box<dyn Future<Output = Result<LeaseReply>>>> =
-            Box::pin(async move { inner.handle(asked?).await });
-        if !waits && let Poll::Ready(answer) = answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return written(answer);
-        }
-        future_to_promise(async move { Ok(written(answered.await)) }).into()
+        task::answer(async move {
+            let answered = async { inner.handle(asked?).await };
+            call::answer(&answered.await)
+        })
     }
 
     /// Does what is due.
-    pub fn alarm(&self) -> Promise {
+    pub fn alarm(&self) -> std::result::Result<JsValue, JsValue> {
         let inner = Rc::clone(&self.inner);
-        future_to_promise(async move {
-            inner.wake().await.map_err(|error| JsValue::from(error.to_string()))?;
-            Ok(JsValue::UNDEFINED)
-        })
+        task::alarm(async move { inner.wake().await })
     }
 }

@@ -7,12 +7,12 @@ import * as bundle from "./index.js";
 const REQUEST_MS = 8_000;
 /** An object answers its caller within this; its caller gives up after 5 s. */
 const OBJECT_MS = 6_000;
-/** What a request waits for in objects is given up after this. */
+/** Whatever a request waits for is given up after this. */
 const CALL_MS = 5_000;
 /** A request that may be held open until it is its turn has its answer within this more. */
 const HELD_MS = 60_000;
-/** How often a call that is under way looks whether there was a fault. */
-const TICK_MS = 500;
+/** How often a call that is under way looks whether there was a fault, and what it waits for is over. TICK in boundary.rs. */
+const TICK_MS = 250;
 
 let faults = 0;
 const state = globalThis.__worker_init_state;
@@ -92,7 +92,7 @@ export default {
       const number = requests;
       const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, ctx, number));
       if (!(reply instanceof Promise)) return reply;
-      const onTick = (waited) => waited === CALL_MS && call(() => bundle.Program.expire(number));
+      const onTick = (waited) => call(() => bundle.Program.expire(number, waited === CALL_MS));
       return await within(REQUEST_MS + (mayBeHeld(request) ? HELD_MS : 0), reply, onTick);
     } catch (error) {
       console.error(`a request failed: ${error}`);

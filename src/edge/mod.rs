@@ -20,15 +20,13 @@ mod shard;
 mod sql;
 mod sse;
 mod subscribers;
+mod task;
 mod topic;
 
 use std::cell::OnceCell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{self, Poll, Waker};
 
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use wasm_bindgen_futures::future_to_promise;
 use worker::{Context, Env, Headers, Result, console_error, web_sys};
 
 use self::incoming::EdgeRequest;
@@ -88,19 +86,15 @@ impl Program {
         context: worker::worker_sys::Context,
         number: u32,
     ) -> std::result::Result<JsValue, JsValue> {
-        let mut answered: Pin<Box<dyn Future<Output = Result<JsValue>>>> = Box::pin(async move {
+        task::start(async move {
             let app = App { config: settings(&env), platform: Edge::of_request(env, Context::new(context), number) };
-            answer(&app, &EdgeRequest::new(method, url, headers, request)).await
-        });
-        match answered.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
-            Poll::Ready(reply) => Ok(reply?),
-            Poll::Pending => Ok(future_to_promise(async { Ok(answered.await?) }).into()),
-        }
+            Ok(answer(&app, &EdgeRequest::new(method, url, headers, request)).await?)
+        })
     }
 
-    /// Gives up what the request of this number waits for.
-    pub fn expire(number: u32) {
-        boundary::expire(number);
+    /// Gives up what the request of this number has waited for too long, or all that it waits for.
+    pub fn expire(number: u32, all: bool) {
+        boundary::expire(number, all);
     }
 }
 

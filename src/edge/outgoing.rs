@@ -1,7 +1,7 @@
 //! Outgoing HTTP with a deadline: the platform's `fetch` as the crate's [`Http`].
 //!
-//! Invariant: a request whose time is over is broken off, so that it holds no connection; what failed goes to the log
-//! without the request's URL, headers or body.
+//! Invariant: a request whose time is over is given up, and holds its connection at most until the request that it was sent
+//! for is over; what failed goes to the log without the request's URL, headers or body.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use worker::{Delay, console_error};
 
-use super::boundary::{Asked, Outcome};
+use super::boundary::{Asked, Keeper, Outcome};
 use super::platform::{fill, now};
 use crate::outgoing::{Http, Lost, Request, Response};
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 
-/// The way out of this Worker.
+/// The way out of this Worker, with who sees to the end of what is sent.
 #[derive(Clone, Copy)]
-pub struct Outgoing;
+pub struct Outgoing(pub Keeper);
 
 fn delay(ttl: Ttl) -> Delay {
     Delay::from(Duration::from_millis(ttl.0))
@@ -32,13 +32,13 @@ pub async fn within<T>(ttl: Ttl, work: impl Future<Output = T>) -> Option<T> {
 
 impl Http for Outgoing {
     async fn send(&self, request: &Request, ttl: Ttl) -> Result<Response, Lost> {
-        let mut head = String::with_capacity(256);
+        let mut head = String::with_capacity(512);
+        head.extend([request.method, "\n", &request.url]);
         for (name, value) in &request.headers {
-            head.extend([name, "\n", value, "\n"]);
+            head.extend(["\n", name, "\n", value]);
         }
         let wanted = request.wanted.join("\n");
-        let milliseconds = u32::try_from(ttl.0).unwrap_or(u32::MAX);
-        let reply = match Asked::outside(request, &head, &wanted, milliseconds).await {
+        let reply = match Asked::outside(request, &head, &wanted, self.0, ttl).await {
             Outcome::Answer(reply) => reply,
             Outcome::Late => return Err(Lost::Late),
             Outcome::Failed(error) => {

@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Context, Date, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
+use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket, js_sys};
 
 use super::boundary::{Asked, Keeper, Outcome};
 use super::incoming::EdgeRequest;
@@ -38,7 +38,7 @@ const CLINIC: &str = "clinic";
 
 /// The present instant.
 pub fn now() -> UnixMillis {
-    UnixMillis(Date::now().as_millis())
+    UnixMillis(js_sys::Date::now() as u64)
 }
 
 /// Fills `buffer` from the platform's CSPRNG.
@@ -72,7 +72,7 @@ impl Edge {
 
     /// The platform behind these bindings, as an object sees it.
     pub fn of_object(env: Env) -> Edge {
-        Edge::new(env, Keeper::Timer(call::DEADLINE))
+        Edge::new(env, Keeper::Timer)
     }
 
     fn new(env: Env, keeper: Keeper) -> Edge {
@@ -84,7 +84,7 @@ impl Edge {
     /// The same for what goes on after the request was answered: each call sees to its own end.
     pub fn outliving(&self) -> Edge {
         let settings = super::settings(&self.env);
-        let keeper = Keeper::Timer(call::DEADLINE);
+        let keeper = Keeper::Timer;
         Edge { keepers: Keepers::new(&self.env, keeper, settings.as_ref().as_ref().ok()), keeper, ..self.clone() }
     }
 
@@ -256,7 +256,7 @@ impl Ports for Edge {
     }
 
     async fn pause(&self, ttl: Ttl) {
-        Asked::pause(u32::try_from(ttl.0).unwrap_or(u32::MAX)).await;
+        Asked::pause(ttl).await;
     }
 
     fn background(&self, work: impl Future<Output = ()> + 'static) {

@@ -10,6 +10,7 @@ use crate::channel::subscription::hook::{self, Step};
 use crate::channel::subscription::notification::{self, About, Type};
 use crate::channel::subscription::{Channel, Content, Status};
 use crate::clinic::subscriptions::{Stored, SubscriptionRequest, Subscriptions};
+use crate::edge::boundary::Keeper;
 use crate::edge::outgoing::Outgoing;
 use crate::edge::settings;
 use crate::error::{Error, Kind, Result};
@@ -104,7 +105,7 @@ async fn send(inner: &Inner, stored: &Stored, step: Step, newest: u64) -> Result
     sent.extend(headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
     let request = Request { method: "POST", url: endpoint.clone(), headers: sent, body, wanted: &[] };
     let within = stored.settings.timeout.unwrap_or(hook::TIMEOUT);
-    let taken = match Outgoing.send(&request, within).await {
+    let taken = match Outgoing(Keeper::Timer).send(&request, within).await {
         Ok(response) => (200..300).contains(&response.status),
         Err(_) => false,
     };

@@ -11,13 +11,9 @@ mod readers;
 mod sockets;
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use wasm_bindgen_futures::future_to_promise;
-use worker::js_sys::Uint8Array;
 use worker::{
     DurableObject, Env, Headers, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
     console_error, durable_object,
@@ -30,7 +26,7 @@ use self::sockets::Attached;
 use super::alarm::Alarm;
 use super::platform::Edge;
 use super::sql::ObjectSql;
-use super::{SUBSCRIPTION, call, decode_subscription, settings};
+use super::{SUBSCRIPTION, call, decode_subscription, settings, task};
 use crate::access::bar;
 use crate::channel::frame::{self, SUBPROTOCOL};
 use crate::channel::object::Done;
@@ -189,21 +185,16 @@ impl Inner {
 #[wasm_bindgen]
 impl Topic {
     /// Answers a message: at once, or by a promise where it has to wait for something.
-    pub fn handle(&self, message: &[u8]) -> JsValue {
+    pub fn handle(&self, message: &[u8]) -> std::result::Result<JsValue, JsValue> {
         let inner = Rc::clone(&self.inner);
         let asked = call::question::<TopicRequest>(message);
-        let mut answered: Pin<Box<dyn Future<Output = Vec<u8>>>> = Box::pin(async move {
+        task::answer(async move {
             match asked {
                 Ok(TopicRequest::Telemetry { readings, .. }) => call::answer(&inner.telemetry(readings).await),
                 Ok(request) => call::answer(&inner.handle(&request).await),
                 Err(error) => call::answer(&Err::<TopicReply, _>(error)),
             }
-        });
-        let written = |answer: Vec<u8>| JsValue::from(Uint8Array::from(answer.as_slice()));
-        match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => written(answer),
-            Poll::Pending => future_to_promise(async move { Ok(written(answered.await)) }).into(),
-        }
+        })
     }
 }
 

@@ -175,7 +175,9 @@ impl<H: Http> Inner<H> {
             let fates = self.exchange(&pending, if is_change { left } else { left.min(TRY) }).await;
             self.judge(&fates);
             tries = tries.saturating_add(1);
-            let pause = backoff(&self.http, tries, PAUSE, BUDGET);
+            // Only where something is to be tried again is there a pause to draw.
+            let is_done = fates.iter().all(|fate| matches!(fate, Fate::Answered(_)));
+            let pause = if is_done { Ttl(0) } else { backoff(&self.http, tries, PAUSE, BUDGET) };
             let again = gate == Gate::Open && tries < TRIES && self.http.now().until(end) > pause;
             let mut at_once = false;
             let mut next = Vec::new();
