@@ -14,6 +14,12 @@ const limited = (value, low, high) => Math.min(Math.max(value, low), high);
 const minute = 60_000;
 const hour = 60 * minute;
 
+/** What the laboratory sends along for people to read: a line for each result. */
+const printed = (results) =>
+  results
+    .map(({ code, valueQuantity: { value, unit }, interpretation }) => `${code.text.padEnd(20)} ${String(value).padStart(7)} ${unit.padEnd(10)} ${interpretation[0].text}`)
+    .join("\n");
+
 /** Hours before now at which a nurse measured: the more ill, the more often. */
 const roundsOf = (ill) => (ill > 0.55 ? [20, 14, 8, 3, 0.5] : [16, 8, 0.5]);
 
@@ -284,6 +290,7 @@ export function chart({ prefix, number, label, bed, hospital, doctors, nurses, n
     issued: time(taken - 1.5),
     performer: [hospital],
     result: results.map((one) => ({ reference: `Observation/${one.id}`, display: one.code.text })),
+    presentedForm: [{ contentType: "text/plain;charset=UTF-8", language: "en", data: Buffer.from(printed(results)).toString("base64") }],
     conclusion: noted.map((pair) => pair.join(" ")).join(", ") || "Within the reference ranges",
   };
 

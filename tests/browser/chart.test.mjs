@@ -1,5 +1,6 @@
 // The chart in a real browser: values as they come, losses said, what was missed caught up with.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { poll } from "../support/server.mjs";
 import { saying, secret, serverAway, signInOnPage, stage } from "./scene.mjs";
@@ -37,7 +38,11 @@ test("who it is, what must not be given, and the heart rate as it moves", async 
   await create({ resourceType: "Condition", subject, code: { text: "Pneumonia" }, clinicalStatus: { coding: [{ system: "http://terminology.hl7.org/CodeSystem/condition-clinical", code: "active" }] } });
   await create({ resourceType: "MedicationRequest", status: "active", intent: "order", subject, medicationCodeableConcept: { text: "Paracetamol" }, dosageInstruction: [{ text: "1 g by mouth" }] });
   await create({ resourceType: "Observation", status: "final", subject, code: { text: "Potassium" }, effectiveDateTime: new Date().toISOString(), valueQuantity: { value: 6.1, unit: "mmol/L" }, referenceRange: [{ high: { value: 5.1 } }] });
-  await create({ resourceType: "DiagnosticReport", status: "final", subject, code: { text: "Chest X-ray" }, conclusion: "Shadow on the left" });
+  const base64 = (text) => Buffer.from(text).toString("base64");
+  const text = { contentType: "text/plain; charset=UTF-8", data: base64("Röntgen: 左肺\nShadow on the left") };
+  await create({ resourceType: "DiagnosticReport", status: "final", subject, code: { text: "Chest X-ray" }, conclusion: "Shadow on the left", presentedForm: [text] });
+  const letter = { contentType: "application/pdf", data: base64("%PDF-1.7 letter") };
+  await create({ resourceType: "DocumentReference", status: "current", subject, type: { text: "Letter" }, content: [{ attachment: letter }] });
   const page = await it.page();
   await openChart(page);
   assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
@@ -47,6 +52,16 @@ test("who it is, what must not be given, and the heart rate as it moves", async 
   await saying(page.getByRole("region", { name: "Medication" }), /Paracetamol.*1 g by mouth/s);
   await saying(page.getByRole("region", { name: "Results" }), /Potassium\s*6.1\s*mmol\/L\s*▲\s*high\s*< 5.1/);
   await saying(page.getByRole("region", { name: "Reports" }), /Chest X-ray.*final.*Shadow on the left/s);
+  const dialog = page.getByRole("dialog");
+  await page.getByRole("button", { name: "Read: Chest X-ray" }).click();
+  await saying(dialog.locator(".document-text"), "Röntgen: 左肺");
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "Read: Letter" }).click();
+  const [file] = await Promise.all([page.waitForEvent("download"), dialog.getByRole("button", { name: "Save the file (application/pdf, 15 B)" }).click()]);
+  assert.equal(file.suggestedFilename(), "document.pdf");
+  assert.equal(readFileSync(await file.path(), "utf8"), "%PDF-1.7 letter");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
   await showsRate(page, 71);
   await saying(page.locator("[data-sign=blood-pressure]"), /Blood pressure\s*128\/82\s*mmHg/);
   for (const value of [74, 77]) {

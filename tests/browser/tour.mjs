@@ -130,6 +130,11 @@ const stops = {
     await page.locator(".documents .edit").first().click();
     await page.locator("#diagnosis-text").waitFor();
   },
+  async document(page, clinic) {
+    await stops.chart(page, clinic);
+    await page.locator(".documents .read").first().click();
+    await page.locator(".document-text").waitFor();
+  },
   async "chart-own"(page, clinic) {
     await clinic.signIn(page, "patient.01");
     await page.locator("[data-state=live]").waitFor();

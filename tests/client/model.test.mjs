@@ -8,7 +8,7 @@ import { alone, columns } from "../../www/js/model/lines.mjs";
 import { bodyOf, fieldsOf } from "../../www/js/model/limits.mjs";
 import { bandsOf, levelOf } from "../../www/js/model/news.mjs";
 import { birthOf, identifiersOf, nameOf } from "../../www/js/model/people.mjs";
-import { allergiesOf, appointmentsOf, bedsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../../www/js/model/record.mjs";
+import { allergiesOf, appointmentsOf, attachmentsOf, bedsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../../www/js/model/record.mjs";
 import { Vitals, isOverdue, ofEvent, ofResource, readingOf, signs } from "../../www/js/model/vitals.mjs";
 
 await speak("en");
@@ -267,4 +267,12 @@ test("a line goes over pauses that are usual on one of their sides, and over no 
   assert.deepEqual(lonely.slice(0, 2), [0, null]);
   assert.deepEqual(alone(lonely), [0]);
   assert.deepEqual(alone([]), []);
+});
+
+test("what a report says in full is told by its type, with what it weighs", () => {
+  const report = { presentedForm: [{ contentType: "Text/Plain; charset=UTF-8", data: "YWJjZA==" }, { title: "empty" }] };
+  assert.deepEqual(attachmentsOf(report), [{ type: "text/plain", data: "YWJjZA==", url: undefined, title: undefined, bytes: 4 }]);
+  const [elsewhere] = attachmentsOf({ content: [{ attachment: { url: "https://archive.example/1" } }] });
+  assert.deepEqual([elsewhere.type, elsewhere.bytes], ["application/octet-stream", undefined]);
+  assert.deepEqual(attachmentsOf({}), []);
 });

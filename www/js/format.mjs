@@ -50,6 +50,9 @@ export const fixed = (value, digits) =>
 export const compare = (a, b) =>
   formatter("collator", (locale) => new Intl.Collator(locale, { sensitivity: "base", numeric: true })).compare(a, b);
 
+/** "12 kB" of a number of bytes. */
+export const bytes = (count) => (count < 1000 ? `${number(count)} B` : count < 1e6 ? `${number(count / 1e3, 0)} kB` : `${number(count / 1e6, 1)} MB`);
+
 /** "3 min", or "3m" where it has to be `narrow`: the largest unit that fits, rounded down. */
 export function duration(ms, { narrow = false } = {}) {
   const seconds = Math.max(0, Math.floor(ms / 1000));

@@ -29,7 +29,7 @@ const sparkLength = 90;
 const sparkStep = 5_000;
 /** After a pause as long as a whole line it begins anew: what was charted hours ago would leave no room for now. */
 const sparkPause = sparkLength * sparkStep;
-/** Acknowledged alerts are shown for so long after they have ended. */
+/** That an alert has ended is known for so long, so that what comes late of it does not open it again. */
 const remembered = 30 * 60_000;
 
 /** The parameters in the order of NEWS2's chart. */
@@ -92,7 +92,9 @@ export class Board {
   /** Takes a version of an alert; returns whether its patient is on the board. */
   takeAlert(alert) {
     const before = this.#alerts.get(alert.id);
-    if (!before || before.version < alert.version) this.#alerts.set(alert.id, alert);
+    const { id, patient, version, ended } = alert;
+    // Of one that has ended that is all that counts: a board is left open for days.
+    if (!before || before.version < version) this.#alerts.set(id, ended ? { id, patient, version, ended } : alert);
     return this.#tiles.has(alert.patient);
   }
 

@@ -130,6 +130,16 @@ export const documentsOf = (resources) =>
     }))
     .sort(newestFirst);
 
+/** What a report or document says in full: [{ type, data (base64), url, title, bytes }]; `type` is a media type without parameters. */
+export const attachmentsOf = ({ presentedForm, content }) =>
+  [...(presentedForm ?? []), ...(content ?? []).map(({ attachment }) => attachment)].filter((one) => one?.data || one?.url).map(({ contentType, data, url, title }) => ({
+    type: (contentType ?? "application/octet-stream").split(";")[0].trim().toLowerCase(),
+    data,
+    url,
+    title,
+    bytes: data ? Math.floor((data.replace(/=+$/, "").length * 3) / 4) : undefined,
+  }));
+
 /** [{ id, start, end, title, status, who, over }], what is to come first, then what was, each nearest first. */
 export const appointmentsOf = (resources, now) =>
   resources

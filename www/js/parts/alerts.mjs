@@ -16,12 +16,12 @@ export function alertWords({ cause, parameter, bound, detail, reading_at }) {
 
 const icon = { high: "⬣", medium: "◆", "low-medium": "▲" };
 
-/** One alert. `acknowledge` is what the button does; without it there is none. */
-export const alertLine = (alert, { name, busy, acknowledge } = {}) => html`
+/** One alert. `acknowledge` is what the button does; without it there is none. `name` is whose alert it says that it marks. */
+export const alertLine = (alert, { name = "", busy, acknowledge } = {}) => html`
   <div class=${`alert ${alert.severity} ${alert.acknowledged ? "seen" : ""}`} data-alert=${alert.id}>
     <p class="alert-text">
       <span class="alert-icon" aria-hidden="true">${icon[alert.severity]}</span>
-      ${name ? html`<b>${name}</b>` : nothing} ${alertWords(alert)}
+      ${alertWords(alert)}
       ${alert.level === "escalated" && !alert.acknowledged ? html`<strong class="tag">${t("alert.escalated")}</strong>` : nothing}
       ${alert.cleared_at ? html`<span class="tag">${t("alert.cleared")}</span>` : nothing}
       <span class="alert-age">${age(Date.parse(alert.raised_at))}</span>
@@ -29,7 +29,7 @@ export const alertLine = (alert, { name, busy, acknowledge } = {}) => html`
     ${alert.acknowledged
       ? html`<p class="alert-seen">${t("alert.seen", { name: alert.acknowledged.by.name, time: time(Date.parse(alert.acknowledged.at)) })}</p>`
       : acknowledge
-        ? html`<button type="button" class="acknowledge" ?disabled=${busy} aria-label=${t("alert.acknowledgeFor", { name: name ?? "", what: alertWords(alert) })} @click=${acknowledge}>
+        ? html`<button type="button" class="acknowledge" ?disabled=${busy} aria-label=${t("alert.acknowledgeFor", { name, what: alertWords(alert) })} @click=${acknowledge}>
             ${t("alert.acknowledge")}
           </button>`
         : nothing}

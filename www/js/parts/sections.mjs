@@ -3,7 +3,7 @@ import { html, nothing } from "lit-html";
 import { age, clock, dateOf, number, time, weekday } from "../format.mjs";
 import { known, t } from "../i18n.mjs";
 import { leaseOf } from "../model/diagnosis.mjs";
-import { appointmentsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
+import { appointmentsOf, attachmentsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
 
 /** What stands where there is nothing to list: that it is loading, that it failed, or that there is none. */
 const empty = (progress, none) =>
@@ -117,19 +117,23 @@ export function results(resources, progress) {
     : empty(progress, "results.none"));
 }
 
-const documentRow = (edit) => ({ title, status, final, at, conclusion, author, resource }) => html`
+const documentRow = (edit, read) => ({ title, status, final, at, conclusion, author, resource }) => html`
   <li data-record=${leaseOf(resource)}>
     ${editButton(resource, title, edit)}
     <span class="row-title">${title}</span>
     <span class=${`tag ${final ? "" : "open"}`}>${known(`report.${status}`, status)}</span>
     <span class="row-more">${[at && dateOf(at), author].filter(Boolean).join(" · ")}</span>
     ${conclusion ? html`<p class="conclusion">${conclusion}</p>` : nothing}
+    ${attachmentsOf(resource).length
+      ? html`<button type="button" class="quiet read" aria-label=${t("document.readOf", { title: title ?? "" })} @click=${() => read(resource)}>${t("document.read")}</button>`
+      : nothing}
     ${editing(resource, edit)}
   </li>
 `;
 
-export function documents(resources, progress, edit) {
-  const all = documentsOf(resources).map(documentRow(edit));
+/** `read` shows one in full. */
+export function documents(resources, progress, edit, read) {
+  const all = documentsOf(resources).map(documentRow(edit, read));
   return section("documents.title", "documents", html`
     ${all.length ? html`<ul class="rows" role="list">${all.slice(0, 12)}</ul>` : empty(progress, "documents.none")}
     ${folded(all.slice(12), "documents.more")}

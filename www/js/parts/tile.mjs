@@ -73,7 +73,7 @@ export function tile(one, { now, open, busy, acknowledge }) {
         </span>
       </div>
       ${alerts.map((alert) =>
-        alertLine(alert, { busy: busy?.has(alert.id), acknowledge: acknowledge && (() => acknowledge(alert)) }),
+        alertLine(alert, { name, busy: busy?.has(alert.id), acknowledge: acknowledge && (() => acknowledge(alert)) }),
       )}
     </li>
   `;

@@ -14,6 +14,7 @@ import { alertLine } from "../parts/alerts.mjs";
 import { badge, scoreWords } from "../parts/badge.mjs";
 import { connection } from "../parts/connection.mjs";
 import { diagnosisDialog } from "../parts/diagnosis.mjs";
+import { documentDialog } from "../parts/document.mjs";
 import { limitsDialog } from "../parts/limits.mjs";
 import { VitalsPlot, presets } from "../parts/plot.mjs";
 import { problem } from "../parts/problem.mjs";
@@ -43,6 +44,7 @@ export default function chartView({ params, signal, update, announce, go, user }
   const limits = limitsDialog(id, { signal, update, announce });
   const editing = editors({ signal, update, onNotice: readOne });
   const diagnosis = diagnosisDialog(id, { signal, update, announce, editors: editing });
+  const reading = documentDialog({ update });
   const edit = staff ? { open: diagnosis.open, of: editing.of } : undefined;
   let failed;
 
@@ -292,11 +294,11 @@ export default function chartView({ params, signal, update, announce, go, user }
           <div class="chart-side">
             ${problems(chart.all("Condition"), progress.get("Condition"), edit)}
             ${medication(chart.all("MedicationRequest"), progress.get("MedicationRequest"))}
-            ${documents([...chart.all("DiagnosticReport"), ...chart.all("DocumentReference")], progress.get("DiagnosticReport"), edit)}
+            ${documents([...chart.all("DiagnosticReport"), ...chart.all("DocumentReference")], progress.get("DiagnosticReport"), edit, reading.open)}
             ${appointments(chart.all("Appointment"), progress.get("Appointment"), () => go("booking", { id, patient }))}
           </div>
         </div>
-        ${limits.template()} ${diagnosis.template()} ${foot(read, state)}
+        ${limits.template()} ${diagnosis.template()} ${reading.template()} ${foot(read, state)}
       </article>
     `;
   };
