@@ -17,7 +17,7 @@ const hour = 60 * minute;
 /** What the laboratory sends along for people to read: a line for each result. */
 const printed = (results) =>
   results
-    .map(({ code, valueQuantity: { value, unit }, interpretation }) => `${code.text.padEnd(20)} ${String(value).padStart(7)} ${unit.padEnd(10)} ${interpretation[0].text}`)
+    .map(({ code, valueQuantity: { value, unit }, interpretation }) => `${code.text.padEnd(16)} ${String(value).padStart(5)} ${unit.padEnd(7)} ${interpretation[0].text}`)
     .join("\n");
 
 /** Hours before now at which a nurse measured: the more ill, the more often. */
