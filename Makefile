@@ -1,6 +1,6 @@
 # What a developer types; everything that decides is in scripts/. `make` alone lists the targets.
 # Needs rustup, Node 20 or later with npm, make and a C compiler; installs the rest into folders that git ignores.
-.PHONY: help setup build dev dev-redis serve import monitor test soak bench screenshots clean
+.PHONY: help setup build dev dev-redis serve restore import monitor test soak bench screenshots clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -13,6 +13,9 @@ dev-redis: ## the same with sessions, leases and cached views in a redis-server 
 
 serve: ## the release bundle on bare workerd, one process, data in .data/serve (PORT, HOST, DATA, DEMO=1)
 	@exec node scripts/serve.mjs
+
+restore: ## put a backup (FROM, a copy of DATA) in the place of the data of `make serve`, which must be stopped
+	@exec node scripts/restore.mjs
 
 import: ## load FHIR Bundles: FILES=... into URL (default http://127.0.0.1:8787), as USERNAME with PASSWORD
 	@exec node scripts/import.mjs

@@ -4,12 +4,13 @@
 //   DIRECT_PORT  opens a second port to the Worker alone, without the files of www/: for measurements
 // Settings come from [vars] of wrangler.toml, over them .dev.vars (made with fresh secrets if there is none), over them
 // the environment. SIGINT and SIGTERM end it; nothing is left running however it ends.
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { build } from "./build.mjs";
 import { firstAnswer } from "./lib/poll.mjs";
 import { at, fail, node, workerd } from "./lib/project.mjs";
 import { run } from "./lib/run.mjs";
+import { noted } from "./restore.mjs";
 import { setup } from "./setup.mjs";
 
 await setup().catch((error) => fail(error.message));
@@ -23,6 +24,8 @@ const data = resolve(process.env.DATA || at(".data/serve"));
 // Nothing stands in front of workerd that would overwrite the header of a client: none is trusted unless it is said.
 const vars = { ...wranglerToml().vars, CLIENT_ADDRESS_HEADER: "", ...localSecrets() };
 for (const name of [...Object.keys(vars), ...unlisted]) if (process.env[name] !== undefined) vars[name] = process.env[name];
+
+if (process.env.RESTORED_AT === undefined && existsSync(noted(data))) vars.RESTORED_AT = readFileSync(noted(data), "utf8").trim();
 
 const built = await build("release").catch((error) => fail(error.message));
 mkdirSync(`${data}/objects`, { recursive: true, mode: 0o700 });

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::time::Ttl;
+use crate::time::{Ttl, UnixMillis};
 
 pub mod alerts;
 pub mod cache;
@@ -36,6 +36,8 @@ pub struct Config {
     pub cache: Rc<cache::Cache>,
     /// The events of a topic are kept this long.
     pub retention: Retention,
+    /// When data were last brought back from a backup; 1970 where they never were.
+    pub restored: UnixMillis,
     /// How alerts are pushed and escalated.
     pub alerts: alerts::Rules,
     /// Whether what is published of Schedules and Slots is open to everybody, or to whoever is signed in.
@@ -68,6 +70,8 @@ pub struct Problem {
 
 /// The shortest accepted `SETUP_TOKEN`.
 const SETUP_TOKEN_MIN: usize = 32;
+/// 2200: fences count from the instant of a restore, and stay below 2^53.
+const LAST_RESTORE: UnixMillis = UnixMillis(7_258_118_400_000);
 
 struct Reader<F> {
     lookup: F,
@@ -141,6 +145,11 @@ impl Config {
                 false
             }
         };
+        let restored = read.text("RESTORED_AT");
+        let restored = restored.map_or(Some(UnixMillis(0)), |text| UnixMillis::parse_rfc3339(&text));
+        if restored.is_none_or(|at| at > LAST_RESTORE) {
+            read.wrong("RESTORED_AT", "RESTORED_AT must be an instant as in 2026-11-25T17:30:00Z");
+        }
 
         let config = Config {
             clinic_name: read.text("CLINIC_NAME").unwrap_or_else(|| "Bedside".to_owned()),
@@ -155,6 +164,7 @@ impl Config {
                 brief: Ttl::from_mins(brief.min(hours.saturating_mul(60))),
                 count,
             },
+            restored: restored.unwrap_or(LAST_RESTORE),
             alerts: read.alerts(),
             publish_openly,
             hooks: read.hooks(),
@@ -206,6 +216,16 @@ mod tests {
             for value in ["c2hvcnQ", "too-short-to-be-safe", "soon"] {
                 assert!(!problem.sentence.contains(value), "{problem:?} shows a value");
             }
+        }
+    }
+
+    #[test]
+    fn a_restore_is_an_instant() {
+        let with = |text| read(&[("SESSION_KEY", KEY), ("RESTORED_AT", text)]).map(|config| config.restored);
+        assert_eq!(with("").ok(), Some(UnixMillis(0)));
+        assert_eq!(with("2026-11-25T17:30:00+01:00").ok(), Some(UnixMillis(1_795_624_200_000)));
+        for bad in ["yesterday", "2026-11-25", "2999-01-01T00:00:00Z"] {
+            assert_eq!(with(bad).err().unwrap()[0].setting, "RESTORED_AT", "{bad}");
         }
     }
 

@@ -144,6 +144,22 @@ pub fn extent(sql: &impl Sql) -> Result<Extent> {
     state(sql).map(|state| state.extent())
 }
 
+/// Begins another epoch after the restore of `restored`: what the log has may lack events, or tell of what never was, and its
+/// next event from the outbox is the one after the number that is the restore's instant. Call it inside the transaction of
+/// the restore; [`super::outbox::begin_anew`] is the other half.
+pub fn begin_anew(sql: &impl Sql, entropy: &impl Entropy, restored: UnixMillis) -> Result<()> {
+    let mut state = state(sql)?;
+    state.epoch = new_epoch(entropy);
+    state.applied = state.applied.max(restored.0);
+    state.newest = state.newest.max(state.applied);
+    // Whether a snapshot was taken before the restore is told by its sequence number, whenever that was.
+    (state.lost, state.lost_seq, state.lost_at) = (state.newest, state.applied, UnixMillis(0));
+    state.begun = UnixMillis(0);
+    state.brief = state.newest;
+    sql.exec("DELETE FROM events", &[])?;
+    keep(sql, &state)
+}
+
 /// Puts `event` at the end: the next offset, at an instant that is not before that of any event.
 fn append(sql: &impl Sql, state: &mut State, now: UnixMillis, source: Source, event: &Event) -> Result<Logged> {
     state.newest = state.newest.saturating_add(1);

@@ -17,6 +17,7 @@ use crate::access::bar::{self, Bar, Barred};
 use crate::config::Retention;
 use crate::error::Result;
 use crate::store::agenda;
+use crate::store::restored;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
 
@@ -168,6 +169,14 @@ pub fn prepare(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis) -> Resul
     bar::prepare(sql)?;
     hook::prepare(sql)?;
     log::prepare(sql, entropy, now)
+}
+
+/// Brings the topic to the restore of `restored`, before anything else is asked.
+pub fn catch_up(sql: &impl Sql, entropy: &impl Entropy, restored: UnixMillis) -> Result<()> {
+    restored::catch_up(sql, restored, || {
+        log::begin_anew(sql, entropy, restored)?;
+        hook::begin_anew(sql, log::extent(sql)?.newest)
+    })
 }
 
 /// Does what is due at `now`.

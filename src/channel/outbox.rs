@@ -57,13 +57,26 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     Ok(())
 }
 
+/// In place of a topic: where those begin that nothing was added to yet.
+const NEW: &str = "";
+
+/// Has every topic go on above `seq`, and forgets what is on its way. Call it inside the transaction of a restore; each topic
+/// does its half by [`super::log::begin_anew`].
+pub fn begin_anew(sql: &impl Sql, seq: u64) -> Result<()> {
+    sql.exec("DELETE FROM outbox", &[])?;
+    sql.exec("INSERT INTO outbox_topics (topic, newest) VALUES (?1, 0) ON CONFLICT DO NOTHING", &[NEW.into()])?;
+    sql.exec("UPDATE outbox_topics SET newest = max(newest, ?1), epoch = NULL", &[seq.into()])?;
+    Ok(())
+}
+
 /// Adds an event for `topic`. Call it inside the transaction of the record that caused it.
 pub fn add(sql: &impl Sql, topic: &Topic, event: &Event) -> Result<()> {
     let topic = topic.to_string();
     let counted = sql.first(
-        "INSERT INTO outbox_topics (topic, newest) VALUES (?1, 1) \
+        "INSERT INTO outbox_topics (topic, newest) \
+         VALUES (?1, 1 + coalesce((SELECT newest FROM outbox_topics WHERE topic = ?2), 0)) \
          ON CONFLICT (topic) DO UPDATE SET newest = newest + 1 RETURNING newest",
-        &[topic.as_str().into()],
+        &[topic.as_str().into(), NEW.into()],
     )?;
     let seq = counted.ok_or_else(|| Error::internal("the outbox gave no sequence number"))?.number()?;
     sql.exec(
@@ -169,7 +182,10 @@ pub fn acknowledge(sql: &impl Sql, topic: &Topic, applied: u64, epoch: &str) -> 
 
 /// The position in `topic` of whatever is read of the records at this instant, `now`.
 pub fn snapshot(sql: &impl Sql, topic: &Topic, now: UnixMillis) -> Result<Snapshot> {
-    let known = sql.first("SELECT newest, epoch FROM outbox_topics WHERE topic = ?1", &[topic.to_string().into()])?;
+    let known = sql.first(
+        "SELECT newest, epoch FROM outbox_topics WHERE topic IN (?1, ?2) ORDER BY topic DESC LIMIT 1",
+        &[topic.to_string().into(), NEW.into()],
+    )?;
     let (seq, epoch) = match known {
         Some(mut row) => (row.number()?, row.maybe_text()?),
         None => (0, None),

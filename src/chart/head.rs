@@ -112,7 +112,8 @@ fn head(mut row: Row) -> Result<Head> {
 /// The head of `patient`; `None` where there never was such a patient.
 pub fn get(sql: &impl Sql, patient: &str) -> Result<Option<Head>> {
     sql.first(
-        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value, o.newest, o.epoch, h.moved FROM heads h \
+        "SELECT h.patient, h.generation, h.salt, h.wards, e.value, s.value, \
+         coalesce(o.newest, (SELECT newest FROM outbox_topics WHERE topic = '')), o.epoch, h.moved FROM heads h \
          JOIN all_heads e ON e.name = 'epoch' JOIN all_heads s ON s.name = 'shared' \
          LEFT JOIN outbox_topics o ON o.topic = 'patient/' || h.patient WHERE h.patient = ?1",
         &[patient.into()],
@@ -136,9 +137,21 @@ pub fn raise_shared(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
     set(sql, "shared", random(entropy))
 }
 
-/// Begins a new epoch: no view that was cached before is used again. Call it inside a transaction.
-pub fn begin_epoch(sql: &impl Sql, entropy: &impl Entropy) -> Result<()> {
-    set(sql, "epoch", random(entropy))
+/// Begins the epoch after the restore of `restored`: no view that was cached before is used again. Call it inside the
+/// transaction of the restore.
+pub fn begin_epoch(sql: &impl Sql, entropy: &impl Entropy, restored: UnixMillis) -> Result<()> {
+    set(sql, "epoch", random(entropy))?;
+    sql.exec(
+        "INSERT INTO all_heads (name, value) VALUES ('restored', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        &[restored.0.to_string().into()],
+    )?;
+    Ok(())
+}
+
+/// The restore after which the present epoch began; 1970 where there was none.
+pub fn restored(sql: &impl Sql) -> Result<UnixMillis> {
+    let row = sql.first("SELECT value FROM all_heads WHERE name = 'restored'", &[])?;
+    Ok(UnixMillis(row.map(|mut row| row.text()).transpose()?.and_then(|text| text.parse().ok()).unwrap_or(0)))
 }
 
 fn set(sql: &impl Sql, name: &str, value: String) -> Result<()> {

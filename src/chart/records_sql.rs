@@ -17,6 +17,7 @@ use crate::channel::{EventKind, Topic};
 use crate::error::{Error, Result};
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared, relative};
 use crate::sorted::BTreeSet;
+use crate::store::restored;
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 
@@ -174,6 +175,12 @@ fn cut(mut several: Vec<Record>, count: u64) -> Answer {
     Answer::Several(several, more)
 }
 
+/// Brings the records to the restore of `restored`: views that were cached before are void, fences of before are stale, and
+/// versions go on above all of before. Call it inside the transaction of the restore.
+pub fn begin_anew(sql: &impl Sql, entropy: &impl Entropy, restored: UnixMillis) -> Result<()> {
+    head::begin_epoch(sql, entropy, restored)
+}
+
 /// Runs `batch` at `now`: guards, then writes, in one transaction with everything that they cause. Must be called inside
 /// [`Sql::transaction`]; where it is refused it has written nothing but the audit row of the refusal. Whose heads it changes
 /// is added to `touched`.
@@ -189,8 +196,9 @@ pub fn commit(
     {
         return Ok(Committed::Again);
     }
+    let restored = head::restored(sql)?;
     for fence in &batch.fences {
-        if fences::is_stale(sql, fence)? {
+        if fence.fence <= restored::fence(restored) && restored.0 > 0 || fences::is_stale(sql, fence)? {
             return Ok(Committed::Refused { change: 0, why: Refusal::StaleFence });
         }
     }
@@ -216,7 +224,7 @@ pub fn commit(
     batch.fences.iter().try_for_each(|fence| fences::shown(sql, fence))?;
     batch.once.iter().try_for_each(|request| once::done(sql, request, now))?;
     batch.holds.iter().try_for_each(|hold| holds::apply(sql, now, &batch.actor.user, hold))?;
-    let stamps = batch.changes.iter().map(|change| write(sql, entropy, now, batch, change, touched));
+    let stamps = batch.changes.iter().map(|change| write(sql, entropy, (now, restored), batch, change, touched));
     let stamps = stamps.collect::<Result<_>>()?;
     Ok(Committed::All(stamps))
 }
@@ -333,7 +341,7 @@ fn has_dependents(sql: &impl Sql, patient: &str) -> Result<bool> {
 fn write(
     sql: &impl Sql,
     entropy: &impl Entropy,
-    now: UnixMillis,
+    (now, restored): (UnixMillis, UnixMillis),
     batch: &Batch,
     change: &Change,
     touched: &mut Touched,
@@ -345,7 +353,8 @@ fn write(
         touched.patients.extend(compartments(sql, change.kind, id)?);
         return Ok(Stamp { version: *version, at: *updated, created: false });
     }
-    let version = newest.as_ref().map_or(0, |record| record.version).saturating_add(1);
+    // A version that was given before a restore, and is not in the backup, is not given again.
+    let version = newest.as_ref().map_or(0, |record| record.version).max(restored.0).saturating_add(1);
     let created = newest.as_ref().is_none_or(|record| record.body.is_none());
     let stamp = Stamp { version, at: now, created };
     let old = compartments(sql, change.kind, id)?;

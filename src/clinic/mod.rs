@@ -43,6 +43,7 @@ use crate::session::{limit, roster};
 use crate::sorted::BTreeSet;
 use crate::store::Store;
 use crate::store::agenda;
+use crate::store::restored;
 use crate::store::sql::Sql;
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
 use crate::vitals;
@@ -237,6 +238,26 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     subscriptions::prepare(sql)?;
     audit::prepare(sql)?;
     vitals::prepare(sql)
+}
+
+/// Brings the clinic to the restore of `restored`, before anything else is asked: no view that was cached before is used again,
+/// no session of before is known, every account is newer than what sessions have heard of it, no fence of before counts, and
+/// every topic goes on above what it can have been told.
+pub fn catch_up(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, restored: UnixMillis) -> Result<()> {
+    restored::catch_up(sql, restored, || {
+        chart::begin_anew(sql, entropy, restored)?;
+        registry::forget_all(sql)?;
+        roster::raise(sql, restored.0)?;
+        outbox::begin_anew(sql, restored.0)?;
+        // An operator's doing, who is no account.
+        let actor = Actor { user: String::new(), request: String::new() };
+        let entity = format!("restore/{}", restored.to_rfc3339());
+        audit::record(
+            sql,
+            now,
+            &audit::Event { actor: &actor, did: Did::Execute, entity: &entity, outcome: Outcome::Success },
+        )
+    })
 }
 
 /// Does `what` is due at `now`.

@@ -14,7 +14,8 @@ use crate::time::{Clock, Ttl};
 use crate::{session, store};
 
 const SECRET: &[u8] = &[7; 32];
-const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720), hearsay: false };
+const LIFETIMES: Lifetimes =
+    Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720), hearsay: false, restored: UnixMillis(0) };
 
 fn actor() -> Actor {
     Actor { user: String::new(), request: "r".into() }

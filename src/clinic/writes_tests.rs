@@ -26,7 +26,7 @@ impl Store for Kept {
 
 impl Apart {
     fn heads(&self) -> Heads<Kept> {
-        Heads::new(Kept(self.local.clone()), [7; 32])
+        Heads::new(Kept(self.local.clone()), [7; 32], UnixMillis(0))
     }
 
     fn write(&self, json: &str) -> Result<Handled> {

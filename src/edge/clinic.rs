@@ -56,6 +56,9 @@ impl Inner {
     fn prepare(&self) -> Result<()> {
         if !self.prepared.get() {
             clinic::prepare(&self.sql)?;
+            if let Some(restored) = self.edge.restored() {
+                clinic::catch_up(&self.sql, &self.edge, self.edge.now(), restored)?;
+            }
             self.prepared.set(true);
         }
         Ok(())

@@ -175,10 +175,11 @@ pub struct Keepers {
 impl Keepers {
     /// The backends that the settings name.
     pub fn new(env: &Rc<Env>, keeper: Keeper, config: Option<&Config>) -> Keepers {
-        let Some(stores) = config.map(|config| &config.stores) else {
+        let Some(config) = config else {
             let (sessions, leases) = (Backend::Unset, LeaseBackend::Unset);
             return Keepers { sessions, leases, cache: Cache::Store(Backend::Unset), heads: None };
         };
+        let (stores, restored) = (&config.stores, config.restored);
         // One for all: what they read in the same turn goes out as one request.
         let redis = stores.redis.as_ref();
         let redis =
@@ -195,14 +196,11 @@ impl Keepers {
         let leases = match (stores.leases, &redis) {
             (On::Objects, _) => LeaseBackend::Objects(objects.clone()),
             (On::Redis, Some(redis)) => {
-                LeaseBackend::Redis(RedisLeases::new(redis.clone(), objects.clone(), objects.clone()))
+                LeaseBackend::Redis(RedisLeases::new(redis.clone(), objects.clone(), objects.clone(), restored))
             }
             (On::Redis, None) => LeaseBackend::Unset,
         };
-        let heads = match (config, stores.heads) {
-            (Some(config), On::Redis) => Some(Heads::new(on(On::Redis), config.cache.names)),
-            _ => None,
-        };
+        let heads = (stores.heads == On::Redis).then(|| Heads::new(on(On::Redis), config.cache.names, restored));
         Keepers { sessions: on(stores.sessions), leases, cache, heads }
     }
 }

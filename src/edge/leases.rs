@@ -115,6 +115,9 @@ impl Inner {
     fn prepare(&self) -> Result<()> {
         if !self.prepared.get() {
             sql::prepare(&self.sql)?;
+            if let Some(restored) = self.edge.restored() {
+                sql::catch_up(&self.sql, restored)?;
+            }
             self.prepared.set(true);
         }
         Ok(())

@@ -93,6 +93,11 @@ impl Edge {
         self.keepers.heads.as_ref()
     }
 
+    /// When data were last brought back; `None` where the settings are incomplete, and nothing is served.
+    pub fn restored(&self) -> Option<UnixMillis> {
+        super::settings(&self.env).as_ref().as_ref().ok().map(|config| config.restored)
+    }
+
     fn lease(&self) -> Ttl {
         super::settings(&self.env).as_ref().as_ref().map_or(Ttl(0), |config| config.cache.lease)
     }

@@ -207,6 +207,8 @@ mod everything_tests;
 #[cfg(test)]
 mod leases_tests;
 #[cfg(test)]
+mod restored_tests;
+#[cfg(test)]
 mod results_tests;
 #[cfg(test)]
 mod search_tests;

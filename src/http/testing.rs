@@ -79,7 +79,7 @@ pub(super) fn app() -> Here {
     app_with(&[])
 }
 
-fn app_with(settings: &[(&str, &str)]) -> Here {
+pub(super) fn app_with(settings: &[(&str, &str)]) -> Here {
     let all = [&[("SESSION_KEY", KEY), ("SETUP_TOKEN", SETUP)], settings].concat();
     let config = Config::read(|name| all.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()));
     let lease = config.as_ref().map_or(Ttl(0), |config| config.cache.lease);

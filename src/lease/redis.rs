@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::outgoing::{Http, backoff};
 use crate::store::redis::Redis;
 use crate::store::redis::script::Script;
+use crate::store::restored;
 use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
 
@@ -37,6 +38,8 @@ const NAP: Ttl = Ttl::from_secs(1);
 const NEXT: u64 = 2;
 /// Where the epoch is kept, in an object.
 const EPOCH: &str = "lease-epoch";
+/// Fences of one epoch.
+const EPOCH_FENCES: u64 = 1 << 32;
 
 /// Where calls wait for their turn: a [`super::hub::Hub`] in an object.
 pub trait Room {
@@ -54,6 +57,7 @@ pub struct RedisLeases<H, S, R> {
     redis: Redis<H>,
     objects: S,
     room: R,
+    restored: UnixMillis,
 }
 
 /// What the script found.
@@ -161,14 +165,18 @@ fn read(answer: &str) -> Result<Found> {
 }
 
 impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
-    /// The leases of `redis`, with the epochs in `objects` and those who wait in `room`.
-    pub fn new(redis: Redis<H>, objects: S, room: R) -> Self {
-        RedisLeases { redis, objects, room }
+    /// The leases of `redis` since the restore of `restored`, with the epochs in `objects` and those who wait in `room`.
+    pub fn new(redis: Redis<H>, objects: S, room: R, restored: UnixMillis) -> Self {
+        RedisLeases { redis, objects, room, restored }
+    }
+
+    /// A key. After a restore they are others than before, so that all leases are over.
+    fn key(&self, key: &str) -> String {
+        if self.restored.0 == 0 { format!("{TAG}/{key}") } else { format!("{TAG}/{}/{key}", self.restored.0) }
     }
 
     async fn run(&self, name: &LeaseName, what: &str, more: Vec<String>, is_change: bool) -> Result<String> {
-        let keys =
-            vec![format!("{TAG}/lease/{name}"), format!("{TAG}/fences"), format!("{TAG}/due"), format!("{TAG}/losses")];
+        let keys = [format!("lease/{name}").as_str(), "fences", "due", "losses"].map(|key| self.key(key)).to_vec();
         let arguments = [vec![what.to_owned(), name.to_string()], more].concat();
         let script = Script { text: SCRIPT, sha1: SHA1, mark: MARK, keys, arguments, in_full: false };
         self.redis.call(script, is_change).await
@@ -192,15 +200,17 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
         }
     }
 
-    /// A number that was never given before, kept in an object. The first is 0.
+    /// A number that was never given before, kept in an object. The first is 0, or after a restore, which may have brought that
+    /// object back, one that is high enough: it is assumed that between two restores no more than one Redis an hour began.
     async fn next_epoch(&self) -> Result<u64> {
+        let floor = restored::fence(self.restored).div_ceil(EPOCH_FENCES);
         for _ in 0..TRIES {
             let found = self.objects.apply(Shard::of(EPOCH), vec![Op::get(EPOCH)]).await?.entries().next().flatten();
             let (next, condition) = match found {
-                None => (0, Condition::Absent),
+                None => (floor, Condition::Absent),
                 Some(Entry { value, version, .. }) => {
                     let last: u64 = serde_json::from_slice(&value).map_err(|_| unfit())?;
-                    (last.saturating_add(1), Condition::Version(version))
+                    (last.saturating_add(1).max(floor), Condition::Version(version))
                 }
             };
             let value = next.to_string().into_bytes();
@@ -293,7 +303,7 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
     /// have to be told, with the text by which it can go, and how long until the next lease ends.
     pub async fn sweep(&self, limit: u64, told: Vec<String>) -> Result<(Vec<(String, Loss)>, Option<Ttl>)> {
         let is_change = !told.is_empty();
-        let keys = vec![format!("{TAG}/due"), format!("{TAG}/losses"), format!("{TAG}/fences")];
+        let keys = ["due", "losses", "fences"].map(|key| self.key(key)).to_vec();
         let arguments = [vec![limit.to_string()], told].concat();
         let script = Script { text: SWEEP, sha1: SWEEP_SHA1, mark: MARK, keys, arguments, in_full: false };
         let answer = self.redis.call(script, is_change).await?;
@@ -355,6 +365,16 @@ mod tests {
         for (text, name) in [(SCRIPT, SHA1), (SWEEP, SWEEP_SHA1)] {
             let digest: String = Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(digest, name);
+        }
+    }
+
+    /// Epochs after a restore are above it, whichever of the two kept the leases before, and there is room for more.
+    #[test]
+    fn epochs_go_on_above_a_restore() {
+        for at in [1_764_000_000_000, 7_258_118_400_000] {
+            let epoch = restored::fence(UnixMillis(at)).div_ceil(EPOCH_FENCES);
+            assert!(epoch * EPOCH_FENCES >= restored::fence(UnixMillis(at)));
+            assert!((epoch + 100_000) * EPOCH_FENCES < crate::time::MAX_SAFE, "{at}");
         }
     }
 

@@ -6,6 +6,7 @@
 use super::rules::{self, Done, State};
 use super::{Answer, Ask, LeaseName, Loss, Turn};
 use crate::error::{Error, Result};
+use crate::store::restored;
 use crate::store::sql::{Sql, Value};
 use crate::time::UnixMillis;
 
@@ -21,6 +22,24 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
         sql.exec(statement, &[])?;
     }
     Ok(())
+}
+
+/// In place of a name: above which fence all names go on.
+const ALL: &str = "";
+
+/// Brings the leases to the restore of `restored`, before anything else is asked: all end, and fences go on above every one
+/// that was ever given.
+pub fn catch_up(sql: &impl Sql, restored: UnixMillis) -> Result<()> {
+    restored::catch_up(sql, restored, || {
+        sql.exec("DELETE FROM leases", &[])?;
+        sql.exec("DELETE FROM lease_losses", &[])?;
+        sql.exec(
+            "INSERT INTO lease_fences (name, highest) VALUES (?1, ?2) \
+             ON CONFLICT (name) DO UPDATE SET highest = max(highest, excluded.highest)",
+            &[ALL.into(), restored::fence(restored).into()],
+        )?;
+        Ok(())
+    })
 }
 
 fn unreadable(_: serde_json::Error) -> Error {
@@ -50,8 +69,8 @@ pub fn ask(sql: &impl Sql, now: UnixMillis, name: &LeaseName, ask: &Ask) -> Resu
 fn run(sql: &impl Sql, now: UnixMillis, name: &LeaseName, ask: &Ask) -> Result<(Done, Option<UnixMillis>)> {
     let key = || Value::from(name.as_str());
     let found = sql.first(
-        "SELECT (SELECT state FROM leases WHERE name = ?1), (SELECT highest FROM lease_fences WHERE name = ?1)",
-        &[key()],
+        "SELECT (SELECT state FROM leases WHERE name = ?1), (SELECT max(highest) FROM lease_fences WHERE name IN (?1, ?2))",
+        &[key(), ALL.into()],
     )?;
     let mut found = found.ok_or_else(|| Error::internal("the database gave no row"))?;
     let before: State = match found.maybe_text()? {

@@ -1,7 +1,7 @@
 //! Sessions: opened by a sign-in, kept alive by what a person does, and dead for good once ended.
 //!
 //! Invariant: a session is valid only while its row exists and is no tombstone, its account's [`Standing`] beside it is
-//! enabled and at the session's floor, and neither lifetime has run out. Session and standing share a shard: one call reads
+//! enabled and at the session's floor, neither lifetime has run out, and no data were brought back since it was opened. Session and standing share a shard: one call reads
 //! both.
 //!
 //! Why an ended session does not come back. A row is written in three ways, and each carries a condition on a version that
@@ -55,6 +55,8 @@ pub struct Lifetimes {
     /// Whether the store could go back to what it was earlier. Then it is taken at its word for a [`Lifetimes::step`], until
     /// the clinic's object has confirmed the session again.
     pub hearsay: bool,
+    /// When data were last brought back: a session that was not opened since then is over.
+    pub restored: UnixMillis,
 }
 
 /// So long before a session's end its owner is warned.
@@ -64,7 +66,7 @@ impl Lifetimes {
     /// Those of a deployment.
     pub fn of(config: &Config) -> Lifetimes {
         let hearsay = config.stores.sessions == On::Redis;
-        Lifetimes { idle: config.session_idle, absolute: config.session_absolute, hearsay }
+        Lifetimes { idle: config.session_idle, absolute: config.session_absolute, hearsay, restored: config.restored }
     }
 
     /// How often the row of a session that is in use is written: a tenth of the idle time.
@@ -92,6 +94,9 @@ struct Row {
     /// When the clinic's object last said that it is open.
     #[serde(default = "never")]
     confirmed: UnixMillis,
+    /// The restore after which it was opened.
+    #[serde(default = "never")]
+    restored: UnixMillis,
     /// A tombstone.
     #[serde(default)]
     ended: bool,
@@ -166,6 +171,7 @@ fn judge(
     let ended = row.ended
         || standing.disabled
         || row.floor != standing.floor
+        || row.restored != lifetimes.restored
         || now >= row.ends
         || idle_expires_at.is_some_and(|at| now >= at);
     if ended {
@@ -261,7 +267,15 @@ pub async fn open(
     let user = &standing.principal.user;
     let key = session_key(token, secret)?;
     let ends = now.plus(lifetimes.absolute);
-    let row = Row { id: id.to_owned(), floor: standing.floor, ends, active: now, confirmed: now, ended: false };
+    let row = Row {
+        id: id.to_owned(),
+        floor: standing.floor,
+        ends,
+        active: now,
+        confirmed: now,
+        restored: lifetimes.restored,
+        ended: false,
+    };
     let idle_expires_at = idle_end(&standing.principal, &row, lifetimes);
     for _ in 0..TRIES {
         let Some(guard) = settle(store, standing).await? else { return Ok(None) };
@@ -368,7 +382,7 @@ pub async fn revoke(store: &impl Store, ended: &[Ended]) -> Result<()> {
     let mut batches: BTreeMap<Shard, Vec<Op>> = BTreeMap::new();
     for ended in ended {
         let (id, ends) = (ended.id.clone(), ended.ends);
-        let tombstone = Row { id, floor: 0, ends, active: never(), confirmed: never(), ended: true };
+        let tombstone = Row { id, floor: 0, ends, active: never(), confirmed: never(), restored: never(), ended: true };
         batches.entry(shard_of(&ended.user)).or_default().push(Op::Put {
             key: ended.key.clone(),
             value: encode(&tombstone)?,

@@ -230,6 +230,15 @@ pub fn all_ask_again(sql: &impl Sql, now: UnixMillis, topic: &str, moved: u64) -
     if noted.is_some() { agenda::by(sql, TELL, now.plus(TELL_AGAIN)) } else { Ok(()) }
 }
 
+/// Forgets all sessions and who has to hear of their ends: nobody takes one of before a restore for open, and no socket has
+/// outlived it. Call it inside the transaction of the restore.
+pub fn forget_all(sql: &impl Sql) -> Result<()> {
+    for statement in ["DELETE FROM sessions", "DELETE FROM followed", "DELETE FROM ends_due", "DELETE FROM bars_due"] {
+        sql.exec(statement, &[])?;
+    }
+    Ok(())
+}
+
 /// At most `limit` ended sessions whose end the store of sessions has not acknowledged.
 pub fn ends_due(sql: &impl Sql, limit: u64) -> Result<Vec<Ended>> {
     let rows = sql.exec(

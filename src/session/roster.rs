@@ -116,6 +116,18 @@ pub fn owe(sql: &impl Sql, account: &Account) -> Result<()> {
     Ok(())
 }
 
+/// Puts every account at version `version` or above, so that it is newer than what any store of sessions has heard of it. Call
+/// it inside the transaction of a restore.
+pub fn raise(sql: &impl Sql, version: u64) -> Result<()> {
+    for mut row in sql.exec("SELECT account FROM accounts", &[])? {
+        let mut account = account(&mut row)?;
+        account.version = account.version.saturating_add(1).max(version);
+        let id = account.principal.user.as_str().into();
+        sql.exec("UPDATE accounts SET account = ?2 WHERE id = ?1", &[id, text(&account)?.into()])?;
+    }
+    Ok(())
+}
+
 /// At most `limit` standings that their sessions have not acknowledged.
 pub fn due(sql: &impl Sql, limit: u64) -> Result<Vec<Standing>> {
     let rows = sql.exec(

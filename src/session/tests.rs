@@ -7,7 +7,8 @@ use crate::testing::{DrivenClock, Seeded, block_on};
 use crate::time::{Clock, Entropy};
 
 const SECRET: &[u8] = &[7; 32];
-const LIFETIMES: Lifetimes = Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720), hearsay: false };
+const LIFETIMES: Lifetimes =
+    Lifetimes { idle: Ttl::from_mins(15), absolute: Ttl::from_mins(720), hearsay: false, restored: UnixMillis(0) };
 
 struct World {
     clock: Rc<DrivenClock>,

@@ -23,6 +23,7 @@ pub mod kv;
 #[cfg(test)]
 pub mod memory;
 pub mod redis;
+pub mod restored;
 pub mod sql;
 pub mod sql_store;
 #[cfg(test)]

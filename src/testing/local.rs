@@ -19,6 +19,7 @@ use crate::config::Retention;
 use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
 use crate::http::Platform;
+use crate::lease;
 use crate::lease::native::Native;
 use crate::session::Session;
 use crate::store::memory::Memory;
@@ -64,6 +65,8 @@ pub struct World {
     pub tier: Rc<RefCell<Tier>>,
     pub window: Rc<RefCell<Window<Looked>>>,
     pub seats: Rc<RefCell<Window<Session>>>,
+    /// The restore to which its objects are brought.
+    pub restored: Cell<UnixMillis>,
     cipher: SoftCipher,
 }
 
@@ -95,8 +98,21 @@ impl Local {
             tier: Rc::new(RefCell::new(Tier::new(1 << 20))),
             window: Rc::new(RefCell::new(Window::new(lease))),
             seats: Rc::new(RefCell::new(Window::new(lease))),
+            restored: Cell::new(UnixMillis(0)),
             cipher: SoftCipher::new(6),
         }))
+    }
+
+    /// This deployment with the records of `backup`, and its topics too if `topics` says so, brought to the restore of now.
+    pub fn brought_back(self, backup: Local, topics: bool) -> Local {
+        let (ahead, backup) = (Rc::into_inner(self.0).unwrap(), Rc::into_inner(backup.0).unwrap());
+        let restored = ahead.clock.now();
+        let topics = if topics { backup.topics } else { ahead.topics };
+        let world = World { sql: backup.sql, topics, restored: Cell::new(restored), ..ahead };
+        clinic::catch_up(&world.sql, &world.entropy, restored, restored).unwrap();
+        lease::sql::catch_up(&world.leases.sql, restored).unwrap();
+        let desk = Desk::new(Ttl(0), restored);
+        Local(Rc::new(World { desk, tier: Rc::new(RefCell::new(Tier::new(1 << 20))), ..world }))
     }
 
     pub fn pass(&self, ttl: Ttl) {
@@ -150,6 +166,7 @@ impl Outside for Local {
             object::prepare(&log, &self.entropy, self.now()).unwrap();
             log
         });
+        object::catch_up(log, &self.entropy, self.restored.get()).unwrap();
         let retention = Retention { age: Ttl::from_mins(60), brief: Ttl::from_mins(10), count: 1_000 };
         let reply = object::handle(&*log, &self.entropy, self.now(), retention, &request)?.reply;
         if self.reply_lost.replace(false) { Err(Error::outcome_unknown()) } else { Ok(reply) }

@@ -37,6 +37,13 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     Ok(())
 }
 
+/// Goes on after the event of number `newest`, which is the newest: after a restore nothing of before is owed, and the
+/// subscription is at a version that says nothing about the endpoint.
+pub fn begin_anew(sql: &impl Sql, newest: u64) -> Result<()> {
+    sql.exec("UPDATE hook SET wanted = 0, shaken = 0, sent = ?1, tries = 0", &[newest.into()])?;
+    Ok(())
+}
+
 /// What is known of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {

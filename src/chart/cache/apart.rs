@@ -60,6 +60,8 @@ struct Stored {
     /// As of which state of the records the salt, the wards, and what was told, are.
     order: u64,
     marks: Vec<Mark>,
+    /// The restore since which it is.
+    restored: UnixMillis,
 }
 
 impl Stored {
@@ -113,15 +115,16 @@ impl Heading<'_> {
 pub struct Heads<S> {
     store: S,
     names: [u8; 32],
+    restored: UnixMillis,
 }
 
 /// Whose views the shared generation is of: no patient's id is empty.
 const SHARED: &str = "";
 
 impl<S: Store> Heads<S> {
-    /// Heads on `store`, named under this key.
-    pub fn new(store: S, names: [u8; 32]) -> Heads<S> {
-        Heads { store, names }
+    /// Heads on `store`, named under this key, since the restore of `restored`.
+    pub fn new(store: S, names: [u8; 32], restored: UnixMillis) -> Heads<S> {
+        Heads { store, names, restored }
     }
 
     /// The store that they are on.
@@ -135,14 +138,16 @@ impl<S: Store> Heads<S> {
     }
 
     /// What is stored for `patient`, and the condition under which it may be replaced. What cannot be read was written by
-    /// another version of the program: as good as lost.
+    /// another version of the program, or is of before a restore: as good as lost.
     async fn stored(&self, patient: &str) -> Result<(Option<Stored>, Condition)> {
         let (shard, key) = self.place(patient)?;
         let entry = self.store.apply(shard, vec![Op::get(key)]).await?.entries().next().flatten();
-        Ok(match entry {
-            Some(Entry { version, value, .. }) => (postcard::from_bytes(&value).ok(), Condition::Version(version)),
-            None => (None, Condition::Absent),
-        })
+        let Some(Entry { version, value, .. }) = entry else { return Ok((None, Condition::Absent)) };
+        let stored: Option<Stored> = postcard::from_bytes(&value).ok();
+        if stored.as_ref().is_some_and(|stored| stored.restored > self.restored) {
+            return Err(Error::unavailable("records are being brought back; try again"));
+        }
+        Ok((stored.filter(|stored| stored.restored == self.restored), Condition::Version(version)))
     }
 
     /// The head of `patient` at `now`.
@@ -186,6 +191,7 @@ impl<S: Store> Heads<S> {
                 moved: 0,
                 order: 0,
                 marks: Vec::new(),
+                restored: self.restored,
             });
             let Some(stored) = change(stored, is_new) else { return Ok(()) };
             let value = postcard::to_allocvec(&stored).map_err(|_| Error::internal("a head could not be written"))?;
@@ -278,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_head_that_cannot_be_read_is_as_good_as_lost() {
-        let heads = Heads::new(Memory::new(Rc::new(DrivenClock(Cell::new(1_000)))), [7; 32]);
+        let heads = Heads::new(Memory::new(Rc::new(DrivenClock(Cell::new(1_000)))), [7; 32], UnixMillis(0));
         let (entropy, now) = (Seeded::new(1), UnixMillis(1_000));
         let none = [Head::none("p")];
         let of = Heading { heads: &none, shared: true, order: 1 };
@@ -294,5 +300,24 @@ mod tests {
         block_on(heads.settle(&entropy, now, &of)).unwrap();
         let Seen::Head(after) = look() else { panic!("{:?}", look()) };
         assert!(after.generation != before.generation && after.shared != before.shared && after.salt != before.salt);
+    }
+
+    /// Heads on a store that was not brought back tell of records that are no more.
+    #[test]
+    fn a_head_of_before_a_restore_is_as_good_as_lost() {
+        let mut heads = Heads::new(Memory::new(Rc::new(DrivenClock(Cell::new(1_000)))), [7; 32], UnixMillis(0));
+        let (entropy, now) = (Seeded::new(1), UnixMillis(1_000));
+        let none = [Head::none("p")];
+        let of = |order| Heading { heads: &none, shared: true, order };
+        block_on(heads.settle(&entropy, now, &of(9))).unwrap();
+        let Ok(Seen::Head(before)) = block_on(heads.look("p", now)) else { panic!() };
+        heads.restored = UnixMillis(500);
+        assert_eq!(block_on(heads.look("p", now)), Ok(Seen::Missing));
+        block_on(heads.settle(&entropy, now, &of(1))).unwrap();
+        let Ok(Seen::Head(after)) = block_on(heads.look("p", now)) else { panic!() };
+        assert!(before.generation != after.generation && before.shared != after.shared);
+        heads.restored = UnixMillis(0);
+        let told = block_on(heads.look("p", now)).unwrap_err();
+        assert_eq!(told.kind, crate::error::Kind::Unavailable, "a Worker that has not heard of the restore");
     }
 }

@@ -289,7 +289,7 @@ impl OnRedis {
         let redis = Redis::new(wire, access, Rc::default(), Judge::Redis);
         let epochs = Rc::new(Memory::new(Rc::clone(&net.clock)));
         let beds = Beds { net: Rc::clone(net), hub: Hub::default() };
-        let leases = RedisLeases::new(redis, Epochs(Rc::clone(&epochs)), beds);
+        let leases = RedisLeases::new(redis, Epochs(Rc::clone(&epochs)), beds, UnixMillis(0));
         OnRedis(Rc::new(Inside { net: Rc::clone(net), server: Rc::clone(server), epochs, leases, mutant }))
     }
 }

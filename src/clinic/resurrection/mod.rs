@@ -28,7 +28,12 @@ use crate::time::{Clock, Ttl};
 const SECRET: &[u8] = &[7; 32];
 /// Short, so that the idle clock is written often. What a store that goes back needs would hide in others what is wrong.
 fn lifetimes(loss: Loss) -> Lifetimes {
-    Lifetimes { idle: Ttl::from_secs(20), absolute: Ttl::from_mins(10), hearsay: loss == Loss::Recent }
+    Lifetimes {
+        idle: Ttl::from_secs(20),
+        absolute: Ttl::from_mins(10),
+        hearsay: loss == Loss::Recent,
+        restored: UnixMillis(0),
+    }
 }
 const REQUESTS: usize = 200;
 

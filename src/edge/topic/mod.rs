@@ -69,6 +69,9 @@ impl Inner {
     fn prepare(&self) -> crate::error::Result<()> {
         if !self.prepared.get() {
             object::prepare(&self.sql, &self.edge, self.edge.now())?;
+            if let Some(restored) = self.edge.restored() {
+                object::catch_up(&self.sql, &self.edge, restored)?;
+            }
             self.prepared.set(true);
         }
         Ok(())

@@ -76,7 +76,7 @@ impl Node {
         }));
         let store = Faulty { world: Rc::clone(world), is_cache: false };
         let split = Split {
-            heads: Heads::new(store.clone(), [3; 32]),
+            heads: Heads::new(store.clone(), [3; 32], UnixMillis(0)),
             tokens: store,
             origin: Records(Rc::clone(world)),
             outside: node.clone(),
@@ -257,7 +257,7 @@ impl Source for Node {
         let mut looked = if self.world.kind.is_apart() {
             if let Whose::Patient(patient) = whose
                 && let Ok(Seen::Overdue) =
-                    Heads::new(Bare(Rc::clone(&self.world)), [3; 32]).look(patient, self.now()).await
+                    Heads::new(Bare(Rc::clone(&self.world)), [3; 32], UnixMillis(0)).look(patient, self.now()).await
             {
                 self.world.counts.add("mark outlived its writer");
             }
