@@ -160,7 +160,7 @@ test("a value that is overdue looks so", async () => {
   await scene.heartRate(79);
   const page = await it.page();
   await openChart(page);
-  await saying(page.locator("[data-sign=oxygen-saturation].old"), /31 min ago\s*overdue/);
+  await saying(page.locator("[data-sign=oxygen-saturation].old"), /3\d min ago\s*overdue/);
   await scene.observe("59408-5", { valueQuantity: scene.quantity(98, "%") });
   await page.locator("[data-sign=oxygen-saturation]:not(.old)").waitFor();
 });

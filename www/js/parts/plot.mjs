@@ -198,7 +198,8 @@ export class VitalsPlot {
   /** Shows `factor` times as much, around `at` or, while live, up to the present. */
   zoom(factor, at) {
     const { from, to, live } = this.#range;
-    const still = live ? to : (at ?? (from + to) / 2);
+    if (live) return this.last((to - from) * factor);
+    const still = at ?? (from + to) / 2;
     this.show(still - (still - from) * factor, still + (to - still) * factor);
   }
 
