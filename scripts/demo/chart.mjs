@@ -14,6 +14,9 @@ const limited = (value, low, high) => Math.min(Math.max(value, low), high);
 const minute = 60_000;
 const hour = 60 * minute;
 
+/** A unit of UCUM as people write it. */
+const written = (unit) => unit.replace("10*3", "10³").replace(/u(?=L|mol)/, "µ");
+
 /** What the laboratory sends along for people to read: a line for each result. */
 const printed = (results) =>
   results
@@ -256,7 +259,7 @@ export function chart({ prefix, number, label, bed, hospital, doctors, nurses, n
       encounter,
       effectiveDateTime: time(taken),
       performer: [hospital],
-      valueQuantity: quantity(value, unit),
+      valueQuantity: quantity(value, unit, written(unit)),
       interpretation: [coded(terminology("v3-ObservationInterpretation"), ...flag)],
       referenceRange: [{ ...(low === undefined ? {} : { low: quantity(low, unit) }), high: quantity(high, unit) }],
     };
