@@ -75,9 +75,11 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
       return;
     } catch (error) {
       if (signal.aborted) return;
+      mine.busy = false;
+      // It has another version by now: ours, if only its reply was lost. What it says stands beside what is written here.
+      if (error.status === 412 && now === mine) return take();
       mine.failure = error;
     }
-    mine.busy = false;
     update();
   };
 
