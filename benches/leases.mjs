@@ -3,7 +3,8 @@
 //   uncontended   every connection grants and revokes a lease of its own, over and over: pairs/s, p50 and p99 of a pair
 //   hand-over     16 wait for one lease; from the holder's revocation, as it is sent, to the arrival of the next one's grant
 //   ROUNDS (7), SECONDS a turn (2), CONNECTIONS (8), HANDOVERS a turn (64)
-// Every request to Bedside carries a session, which is checked; @upstash/lock asks nobody. Its row "session" looks one up in
+// Every request to Bedside carries a session, which is checked; "leased" are those with READ_LEASE_MS = 300, by which most
+// checks need no call of their own. @upstash/lock asks nobody. Its row "session" looks one up in
 // the same Redis before, as an application would; its row "one request" acquires and releases without going back to the
 // caller, which no other side can be asked for.
 import { startRedis } from "../scripts/lib/redis.mjs";
@@ -16,6 +17,7 @@ const seconds = Number(process.env.SECONDS ?? 2);
 const connections = Number(process.env.CONNECTIONS ?? 8);
 const handovers = Number(process.env.HANDOVERS ?? 64);
 const WAITERS = 16;
+const LEASED = { READ_LEASE_MS: "300" };
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const must = ({ status, body }, expected) => {
@@ -97,13 +99,16 @@ try {
   const fronts = [["upstash-redis-server", slow], ["the tests' own", lean]];
   const sides = [];
   for (const [front, redis] of fronts) {
-    const ours = await start(bedside(`Bedside on Redis, front: ${front}`, on(redis, { LEASES_ON: "redis" })));
+    const ours = await start(bedside(`Bedside on Redis, ${front}`, on(redis, { LEASES_ON: "redis" })));
+    const leased = await start(bedside(`Bedside on Redis, leased, ${front}`, on(redis, { LEASES_ON: "redis", ...LEASED })));
     const theirs = await start(lock(`@upstash/lock, ${front}`, redis.vars));
     const asking = await start(lock(`@upstash/lock with a session, ${front}`, redis.vars, { session: true }));
     sides.push({ ...theirs, of: theirs.name }, { ...asking, of: theirs.name }, { ...theirs, name: `@upstash/lock in one request, ${front}`, together: true, of: theirs.name });
-    sides.push({ ...ours, of: theirs.name });
+    sides.push({ ...ours, of: theirs.name }, { ...leased, of: theirs.name });
   }
-  sides.push({ ...(await start(bedside("Bedside on objects", {}))), of: sides.at(-1).of });
+  const { of } = sides.at(-1);
+  sides.push({ ...(await start(bedside("Bedside on objects", {}))), of });
+  sides.push({ ...(await start(bedside("Bedside on objects, leased", LEASED))), of });
 
   const measured = sides.map(() => ({ pairs: [], turns: [] }));
   for (let round = 0; round < rounds; round += 1) {

@@ -37,8 +37,10 @@ const AT_ONCE: u64 = 64;
 
 /// The object that watches over the leases in Redis.
 pub const WATCH: &str = "watch";
-/// How often it looks, while there is a lease that could end.
+/// How often it looks, while there is a lease that could end, and so often more: where leases come and go, not each grant has
+/// to ask for it anew.
 const LOOK: Ttl = Ttl::from_secs(1);
+const MORE: u64 = 60;
 
 /// What the object is asked.
 #[derive(Serialize, Deserialize)]
@@ -109,6 +111,8 @@ struct Inner {
     armed: Cell<Option<UnixMillis>>,
     /// How often it was asked to watch.
     watched: Cell<u64>,
+    /// How often in a row it has looked and found nothing.
+    idle: Cell<u64>,
 }
 
 impl Inner {
@@ -181,8 +185,14 @@ impl Inner {
             // A lease that ends by itself is passed on by whoever looks first.
             let nap = left.min(Ttl(answer.at.until(lease.expires).0.saturating_add(1)));
             let asleep = pin!(self.hub.sleep(&name, &ticket));
-            if let Either::Right(_) = select(asleep, Delay::from(Duration::from_millis(nap.0))).await {
-                left = Ttl(left.0.saturating_sub(nap.0));
+            match select(asleep, Delay::from(Duration::from_millis(nap.0))).await {
+                // What has passed to it since it last looked is what another look would find.
+                Either::Left((passed, _)) if passed.fence > lease.fence && passed.expires > self.edge.now() => {
+                    let at = passed.granted;
+                    return Ok(Answer { told: Told::Granted { lease: passed, again: true }, at });
+                }
+                Either::Left(_) => {}
+                Either::Right(_) => left = Ttl(left.0.saturating_sub(nap.0)),
             }
             answer = self.step(&name, &ask).await?;
         }
@@ -231,10 +241,12 @@ impl Inner {
     /// Looks after the leases in Redis; gives when to look again, if ever.
     async fn look(&self, redis: &RedisLeases<Outgoing, Objects, Objects>) -> Result<Option<Ttl>> {
         let mut told = Vec::new();
+        let is_last = self.idle.get() >= MORE;
         loop {
-            let (losses, next) = redis.sweep(AT_ONCE, std::mem::take(&mut told)).await?;
+            let (losses, next) = redis.sweep(AT_ONCE, std::mem::take(&mut told), is_last).await?;
             if losses.is_empty() {
-                return Ok(next.map(|next| next.min(LOOK)));
+                self.idle.set(if next.is_some() || is_last { 0 } else { self.idle.get().saturating_add(1) });
+                return Ok(next.or(Some(LOOK).filter(|_| !is_last)).map(|next| next.min(LOOK)));
             }
             let (texts, losses) = losses.into_iter().unzip();
             self.tell(losses).await?;
@@ -293,6 +305,7 @@ impl Leases {
             prepared: Cell::new(false),
             armed: Cell::new(None),
             watched: Cell::new(0),
+            idle: Cell::new(0),
         };
         Leases { inner: Rc::new(inner) }
     }

@@ -136,7 +136,7 @@ fn lost() -> Error {
 
 /// `/leases/{name}`
 pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, name: &LeaseName) -> Result<Response> {
-    let caller = context.caller().await?;
+    let caller = context.reader().await?;
     caller.may(Action::UseLeases)?;
     let method = context.request.method();
     let known: &[&str] = if method == "DELETE" { &["fence"] } else { &[] };
@@ -258,7 +258,7 @@ pub async fn seen<P: Platform, R>(
 
 /// `POST /leases`
 pub async fn several<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
-    let caller = context.caller().await?;
+    let caller = context.reader().await?;
     caller.may(Action::UseLeases)?;
     input::parameters(context.request, &[])?;
     let wanted: SeveralWanted = input::json(context.request).await?;
@@ -285,7 +285,7 @@ pub async fn several<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> R
 
 /// `POST /leases/{name}/break`
 pub async fn break_it<P: Platform, R: Incoming>(context: &Context<'_, P, R>, name: &LeaseName) -> Result<Response> {
-    let caller = context.caller().await?;
+    let caller = context.reader().await?;
     caller.may(Action::BreakLeases)?;
     input::parameters(context.request, &[])?;
     let Breaking { reason } = input::json(context.request).await?;

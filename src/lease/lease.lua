@@ -4,7 +4,8 @@
 --   o  head tail ttl user request most head tail wait
 --                            and where another has it, puts whoever is not in the queue at its end, if fewer than `most` are:
 --                            as head, the instant `wait` from now, tail
---   c  user fence            frees what this holder has and nobody waits for
+--   c  user fence claim      frees what this holder has; it passes to whoever is first in the queue, for `claim`, if all there
+--                            still wait
 --   n  user fence ttl        lets what this holder has live for `ttl` ('' for as long as it was given before) from now
 --   r                        reads
 --   s  old new highest fence since before due losses ...
@@ -14,9 +15,10 @@
 --   b  nonce                 begins the life of an empty or unknown Redis; gives the nonce in force
 --   e  nonce epoch           gives this life its epoch, if it is still the life of that nonce and has none
 -- Answers 'L1 ' and:  g state   granted      f   freed      w   written      p now state  renewed
+--                     h pushed state        freed, and passed on to one who is told on its channel (1) or not (0)
 --                     s now highest state   what there is
 --                     e         no epoch: begin first        n nonce          k   done
--- 'g!' and 'w!' say besides that nobody looks after the leases that end by themselves.
+-- 'g!', 'h!' and 'w!' say besides that nobody looks after the leases that end by themselves.
 -- Fences are kept in one hash together with the epoch of this life of the Redis: what loses one loses all of them. A fence is
 -- the epoch times 2^32 and a count. A life ends with the data, and with the process: another process may be a replica that
 -- lacks the last writes.
@@ -84,6 +86,23 @@ if (what == 'c' or what == 'n') and state then
     redis.call('DEL', KEYS[1])
     redis.call('ZREM', KEYS[3], name)
     return 'L1 f'
+  end
+  local is_settled = theirs and true
+  for _, waiter in ipairs(found.queue or {}) do is_settled = is_settled and waiter['until'] > now end
+  if is_settled then
+    -- As text again: the queue comes last, and what looks like the beginning of a waiter is one.
+    local queue = string.match(state, ',"queue":%[(.*)%]}$')
+    local first, rest = string.match(queue, '^(.-}),({"asker":.*)$')
+    local user, holder, request, ttl =
+      string.match(first or queue, '^{"asker":{"user":(".-"),"name":(".-")},"request_id":(".-"),"ttl":(%d+),"until":')
+    local fence, ends = digits(highest + 1), digits(now + ARGV[5])
+    state = '{"lease":{"user":' .. user .. ',"holder":' .. holder .. ',"request_id":' .. request .. ',"fence":' .. fence
+      .. ',"granted":' .. digits(now) .. ',"expires":' .. ends .. ',"ttl":' .. ttl .. ',"sure":false,"group":null}'
+      .. (rest and ',"queue":[' .. rest .. ']' or '') .. '}'
+    redis.call('HSET', KEYS[2], name, fence)
+    redis.call('SET', KEYS[1], state)
+    redis.call('ZADD', KEYS[3], ends, name)
+    return (watched and 'L1 h ' or 'L1 h! ') .. (found.queue[1].pushed and '1 ' or '0 ') .. state
   end
 end
 local function is_time() return now >= (tonumber(ARGV[7]) or 0) and now < (tonumber(ARGV[8]) or math.huge) end

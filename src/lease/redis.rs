@@ -1,8 +1,8 @@
 //! Leases on Redis over HTTP: the same rules, over a state that is swapped only if it is still the one that was read.
 //!
 //! Invariant: a swap is one script call, judged by Redis's clock, and compares all of the state, so that nothing comes between
-//! what [`super::rules`] decided and what is written. A grant of what is free, a place at the end of the queue and a revocation
-//! that nobody waits for are one call each. A fence is never given twice, whatever the Redis forgets: each life of it (its data, in one process) counts in
+//! what [`super::rules`] decided and what is written. A grant of what is free, a place at the end of the queue, a renewal and a
+//! revocation, with the turn of whoever is next, are one call each. A fence is never given twice, whatever the Redis forgets: each life of it (its data, in one process) counts in
 //! an epoch of its own, which comes out of an object's store when that life begins.
 
 use std::future::Future;
@@ -21,9 +21,9 @@ use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
 
 pub(crate) const SCRIPT: &str = include_str!("lease.lua");
-const SHA1: &str = "e86b4eb66900b5ab07a809f9c946cbbf828019a7";
+const SHA1: &str = "3bc39a5f71c1cb6a41df8b0c65a96579452b9696";
 pub(crate) const SWEEP: &str = include_str!("sweep.lua");
-const SWEEP_SHA1: &str = "de736c40f9b687954aa5c5fe22a268f952e73ce3";
+const SWEEP_SHA1: &str = "71ba511eec96bc2bab5fe9b99d0be528636cdd28";
 const MARK: &str = "L1 ";
 /// All leases are on one node of a cluster: several are asked for together, and one hash has all their fences.
 const TAG: &str = "bedside:{leases}";
@@ -65,6 +65,7 @@ enum Found {
     /// Whether somebody looks after those that end by themselves.
     Granted(Lease, bool),
     Freed,
+    Passed(Turn, bool),
     Renewed(Lease, UnixMillis),
     /// The same.
     Written(bool),
@@ -96,7 +97,7 @@ fn ascii(json: &str) -> String {
     out
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map(|text| ascii(&text)).map_err(|_| unfit())
 }
 
@@ -135,7 +136,19 @@ fn place(ask: &Ask) -> Result<Vec<String>> {
     Ok(vec![asker.user.clone(), request_id.as_str().to_owned(), most, head, tail.to_owned(), kept])
 }
 
-fn state(raw: &str) -> Result<State> {
+/// The first call: what may be done by it alone, or a look.
+pub(crate) fn opening(ask: &Ask) -> Result<(&'static str, Vec<String>)> {
+    Ok(match (template(ask)?, ask) {
+        (Some((head, tail, ttl)), _) => ("o", [vec![head, tail, ttl.0.to_string()], place(ask)?].concat()),
+        (None, Ask::Revoke { user, fence }) => ("c", vec![ascii(user), fence.to_string(), rules::CLAIM.0.to_string()]),
+        (None, Ask::Renew { user, fence, ttl }) => {
+            ("n", vec![ascii(user), fence.to_string(), ttl.map(|ttl| ttl.0.to_string()).unwrap_or_default()])
+        }
+        (None, _) => ("r", Vec::new()),
+    })
+}
+
+pub(crate) fn state(raw: &str) -> Result<State> {
     if raw.is_empty() { Ok(State::default()) } else { serde_json::from_str(raw).map_err(|_| unfit()) }
 }
 
@@ -147,6 +160,12 @@ fn read(answer: &str) -> Result<Found> {
             Ok(Found::Granted(lease, what == "g"))
         }
         "f" => Ok(Found::Freed),
+        "h" | "h!" => {
+            let (pushed, raw) = rest.split_once(' ').ok_or_else(unfit)?;
+            let lease = state(raw)?.lease.ok_or_else(unfit)?;
+            let ticket = Ticket { user: lease.user.clone(), request_id: lease.request_id.clone() };
+            Ok(Found::Passed(Turn { ticket, lease, pushed: pushed == "1" }, what == "h"))
+        }
         "p" => {
             let (now, raw) = rest.split_once(' ').ok_or_else(unfit)?;
             let lease = state(raw)?.lease.ok_or_else(unfit)?;
@@ -222,23 +241,9 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
         Err(contended())
     }
 
-    /// The first call: what may be done by it alone, or a look.
     async fn first(&self, name: &LeaseName, ask: &Ask) -> Result<Found> {
-        let answer = match (template(ask)?, ask) {
-            (Some((head, tail, ttl)), _) => {
-                let more = [vec![head, tail, ttl.0.to_string()], place(ask)?].concat();
-                self.run(name, "o", more, true).await?
-            }
-            (None, Ask::Revoke { user, fence }) => {
-                self.run(name, "c", vec![ascii(user), fence.to_string()], true).await?
-            }
-            (None, Ask::Renew { user, fence, ttl }) => {
-                let ttl = ttl.map(|ttl| ttl.0.to_string()).unwrap_or_default();
-                self.run(name, "n", vec![ascii(user), fence.to_string(), ttl], true).await?
-            }
-            (None, _) => self.run(name, "r", Vec::new(), false).await?,
-        };
-        read(&answer)
+        let (what, more) = opening(ask)?;
+        read(&self.run(name, what, more, what != "r").await?)
     }
 
     /// One transition.
@@ -253,6 +258,13 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
                 }
                 // When exactly does not matter to anybody.
                 Found::Freed => return Ok(Answer { told: Told::Freed, at: self.redis.http().now() }),
+                Found::Passed(turn, is_watched) => {
+                    let at = turn.lease.granted;
+                    // A wake-up that is lost costs its sleeper a nap.
+                    let _ = self.room.wake(name, turn).await;
+                    self.see_to(is_watched).await;
+                    return Ok(Answer { told: Told::Freed, at });
+                }
                 Found::Renewed(lease, at) => return Ok(Answer { told: Told::Renewed(lease), at }),
                 Found::NoEpoch => {
                     self.begin(name).await?;
@@ -300,11 +312,17 @@ impl<H: Http + 'static, S: Store, R: Room> RedisLeases<H, S, R> {
     }
 
     /// What has to be done about leases that nobody asks for, once `told` can go: ends what is over, and gives what holders
-    /// have to be told, with the text by which it can go, and how long until the next lease ends.
-    pub async fn sweep(&self, limit: u64, told: Vec<String>) -> Result<(Vec<(String, Loss)>, Option<Ttl>)> {
+    /// have to be told, with the text by which it can go, and how long until the next lease ends. `is_last` says that nobody
+    /// looks again where there is neither.
+    pub async fn sweep(
+        &self,
+        limit: u64,
+        told: Vec<String>,
+        is_last: bool,
+    ) -> Result<(Vec<(String, Loss)>, Option<Ttl>)> {
         let is_change = !told.is_empty();
         let keys = ["due", "losses", "fences"].map(|key| self.key(key)).to_vec();
-        let arguments = [vec![limit.to_string()], told].concat();
+        let arguments = [vec![limit.to_string(), u8::from(is_last).to_string()], told].concat();
         let script = Script { text: SWEEP, sha1: SWEEP_SHA1, mark: MARK, keys, arguments, in_full: false };
         let answer = self.redis.call(script, is_change).await?;
         let mut words = answer.strip_prefix("d ").ok_or_else(unfit)?.split(' ');

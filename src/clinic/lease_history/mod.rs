@@ -51,6 +51,8 @@ enum Mutant {
     SwapUncompared,
     /// In Redis, what was decided is written whatever the clock says by then.
     SwapUntimed,
+    /// In Redis, whoever a lease is passed to gets the fence of before.
+    PassKeepsFence,
 }
 
 const MUTANTS: [Mutant; 6] = [
@@ -451,7 +453,9 @@ fn each_mutant_of_the_object_is_caught() {
 #[ignore = "needs a redis-server"]
 fn histories_on_redis() {
     let server = Rc::new(RefCell::new(redis::Server::start(std::env::var("REDIS_SERVER").unwrap())));
+    server.borrow_mut().passes_on_as_the_rules_do();
     all_hold(count(), |net, mutant| OnRedis::new(net, &server, mutant));
-    let mutants = [&MUTANTS[..], &[Mutant::SwapUncompared, Mutant::SwapUntimed]].concat();
+    let own = [Mutant::SwapUncompared, Mutant::SwapUntimed, Mutant::PassKeepsFence];
+    let mutants = [&MUTANTS[..], &own].concat();
     all_are_caught(&mutants, |net, mutant| OnRedis::new(net, &server, mutant));
 }

@@ -19,8 +19,9 @@ use super::{Backend, Mutant};
 use crate::config::stores::Redis as Access;
 use crate::error::{Error, Result};
 use crate::lease::hub::Hub;
-use crate::lease::redis::{RedisLeases, Room, SCRIPT, SWEEP};
-use crate::lease::{Answer, Ask, Lease, LeaseName, Leases, Ticket, Turn};
+use crate::lease::redis::{RedisLeases, Room, SCRIPT, SWEEP, json as text, opening, state};
+use crate::lease::rules::{self, State};
+use crate::lease::{Answer, Ask, Asker, Lease, LeaseName, Leases, RequestId, Ticket, Turn, USUAL};
 use crate::outgoing::{Http, Lost, Request, Response};
 use crate::store::memory::Memory;
 use crate::store::redis::{Judge, Redis};
@@ -116,6 +117,53 @@ impl Server {
             }
             _ => Ok(rest),
         }
+    }
+}
+
+impl Server {
+    /// What the script writes when it passes a lease on is what the rules would have written, whatever people are called.
+    pub fn passes_on_as_the_rules_do(&mut self) {
+        let name = LeaseName::parse("n").unwrap();
+        let keys = ["bedside:{leases}/lease/n", "fences", "due", "losses"];
+        let mut run = |what: &str, more: &[String]| {
+            let words: Vec<&str> = ["EVAL", SCRIPT, "4"].into_iter().chain(keys).chain([what, "n"]).collect();
+            self.call(&[words, more.iter().map(String::as_str).collect()].concat()).unwrap()
+        };
+        run("b", &["nonce".into()]);
+        run("e", &["nonce".into(), "0".into()]);
+        let read = |answer: &str| answer.splitn(5, ' ').nth(4).unwrap_or_default().to_owned();
+        let wait = Ttl::from_secs(60);
+        for (index, called) in ["Zoë \"Z\" 🦊", "},{\"asker\":{", "\\\",\"name\":\"x", "[]}"].into_iter().enumerate()
+        {
+            let asker = Asker { user: format!("u{index}"), name: called.to_owned() };
+            let request_id = RequestId::parse("r").unwrap();
+            let ask = match index {
+                0 => Ask::Grant { asker, request_id, ttl: USUAL, wait: None },
+                2 => Ask::Queue { asker, request_id, ttl: USUAL, wait },
+                _ => Ask::Grant { asker, request_id, ttl: USUAL, wait: Some(wait) },
+            };
+            let (what, more) = opening(&ask).unwrap();
+            run(what, &more);
+        }
+        for passed in 0..4 {
+            let before = read(&run("r", &[]));
+            let mut expected: State = state(&before).unwrap();
+            let lease = expected.lease.clone().unwrap();
+            let ask = Ask::Revoke { user: lease.user, fence: lease.fence };
+            let (what, more) = opening(&ask).unwrap();
+            let answer = run(what, &more);
+            if passed == 3 {
+                assert_eq!(answer, "L1 f");
+                continue;
+            }
+            let pushed = if passed == 1 { '1' } else { '0' };
+            let after = answer.strip_prefix(&format!("L1 h! {pushed} ")).unwrap().to_owned();
+            assert_eq!(after, read(&run("r", &[])));
+            let (mut highest, now) = (lease.fence, state(&after).unwrap().lease.unwrap().granted);
+            rules::step(&name, &mut expected, &mut highest, now, &ask).unwrap();
+            assert_eq!((after, highest), (text(&expected).unwrap(), lease.fence + 1));
+        }
+        self.call(&["FLUSHALL"]).unwrap();
     }
 }
 
@@ -269,6 +317,10 @@ fn with_one_thing_wrong(script: &str, mutant: Option<Mutant>) -> String {
         Some(Mutant::RevokeIgnoresFence) => {
             ("lease.fence == tonumber(ARGV[4])", "(what == 'c' or lease.fence == tonumber(ARGV[4]))")
         }
+        // What is passed on, that is: what is granted stands further left.
+        Some(Mutant::PassKeepsFence) => {
+            ("    local fence, ends = digits(highest + 1)", "    local fence, ends = digits(highest)")
+        }
         Some(Mutant::SwapUntimed) => ("and is_time()", ""),
         Some(Mutant::SwapUncompared) => ("(state or '') == ARGV[3] and digits(highest) == ARGV[5] and", ""),
         Some(Mutant::RenewsTooLate) => (
@@ -335,6 +387,6 @@ impl Backend for OnRedis {
     }
 
     async fn sweep(&self) {
-        let _ = self.0.leases.sweep(10, Vec::new()).await;
+        let _ = self.0.leases.sweep(10, Vec::new(), true).await;
     }
 }
