@@ -1,7 +1,7 @@
 // Loads the demonstration ward into a running Bedside and says who can sign in:
 //   node scripts/demo.mjs --url http://127.0.0.1:8787
-// The setup token comes from SETUP_TOKEN in the environment or from .dev.vars. Running it again changes nothing. A Bedside
-// whose accounts are somebody else's is left alone, which is no failure.
+// The setup token comes from SETUP_TOKEN in the environment or from .dev.vars. Running it again changes nothing but that the
+// doctors' diaries reach six weeks ahead again. A Bedside whose accounts are somebody else's is left alone, which is no failure.
 import { DEMO_PASSWORD, admin } from "./demo/accounts.mjs";
 import { loadWard } from "./demo/load.mjs";
 import { at, fail, isMain, seconds } from "./lib/project.mjs";
@@ -57,7 +57,7 @@ async function main() {
   console.log(
     state === "loaded"
       ? `demonstration ward: ${written} resources in ${seconds(start)}; everybody in it is invented`
-      : "demonstration ward: there already",
+      : `demonstration ward: there already${written ? `; ${written} more times in the diaries` : ""}`,
   );
   const rows = accounts.map(({ account, about }) => [account.username, account.role, account.name, about]);
   console.log(`\nAccounts, all with the password ${DEMO_PASSWORD}:\n`);

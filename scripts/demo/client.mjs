@@ -19,7 +19,7 @@ export async function send(url, path, { method = "GET", token, headers = {}, bod
     signal: AbortSignal.timeout(patience),
   });
   const text = await response.text();
-  const json = /json/.test(response.headers.get("content-type") ?? "");
+  const json = /[/+]json/.test(response.headers.get("content-type") ?? "");
   return { status: response.status, headers: response.headers, body: json && text ? JSON.parse(text) : text };
 }
 

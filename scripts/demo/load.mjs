@@ -1,7 +1,8 @@
 // Loads the demonstration into a Bedside that has no accounts yet, once: what is complete is left alone, what was broken
-// off is written again under the same ids.
+// off is written again under the same ids. The diaries go on: each time they are made to reach six weeks ahead.
 import { DEMO_PASSWORD, accounts, admin } from "./accounts.mjs";
 import { Unexpected, each, putAll, send, signIn } from "./client.mjs";
+import { clinic, diaries } from "./diary.mjs";
 import { demonstration, marker } from "./ward.mjs";
 
 /** The administrator of the demonstration, made if there is no account at all; undefined where there are others. */
@@ -23,6 +24,25 @@ async function administrator(url, setupToken) {
   return signIn(url, admin.username, DEMO_PASSWORD);
 }
 
+/** Writes the times that have come within reach since the diaries were written last, and none that is there. */
+async function keepUp(url, token, now) {
+  const [schedules, slots] = diaries({ now });
+  const last = await send(url, `/fhir/Slot/${slots.at(-1).id}`, { token });
+  if (last.status === 200) return 0;
+  const there = new Set();
+  const of = schedules.map(({ id }) => `Schedule/${id}`).join(",");
+  for (let path = `/fhir/Slot?schedule=${of}&start=ge${new Date(now).toISOString()}&_count=200`; path; ) {
+    const page = await send(url, path, { token });
+    if (page.status !== 200) throw new Unexpected("reading the diaries", page);
+    for (const { resource } of page.body.entry ?? []) there.add(resource.id);
+    const next = page.body.link.find(({ relation }) => relation === "next");
+    path = next && `/fhir${next.url.split("/fhir")[1]}`;
+  }
+  const missing = slots.filter(({ id }) => !there.has(id));
+  await putAll(url, token, there.size ? missing : [clinic, ...schedules, ...missing]);
+  return missing.length;
+}
+
 /**
  * Resolves with { state, written, accounts }: `state` is "loaded", "there already", or "taken" where the accounts of this
  * Bedside are somebody else's and nothing was done. `progress(done, all)` is called while it writes.
@@ -38,7 +58,7 @@ export async function loadWard(url, setupToken, { progress = () => {}, now = Dat
   const { token } = session;
   try {
     const found = await send(url, `/fhir/Organization/${marker.id}`, { token });
-    if (found.status === 200) return { state: "there already", written: 0, accounts: wanted };
+    if (found.status === 200) return { state: "there already", written: await keepUp(url, token, now), accounts: wanted };
 
     const all = waves.flat().length + 1;
     let written = 0;

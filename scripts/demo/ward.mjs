@@ -1,7 +1,7 @@
 // Wards full of invented patients as FHIR R4 resources with ids of their own, for the demonstration, tests and benchmarks.
 // The same options give the same wards, except for the dates, which are relative to `now`, and who was on shift at them.
 import { chart, coded, terminology } from "./chart.mjs";
-import { diaries } from "./diary.mjs";
+import { clinic, diaries } from "./diary.mjs";
 import { staff } from "./people.mjs";
 import { chance, seedOf } from "./random.mjs";
 
@@ -79,6 +79,7 @@ export function demonstration({ now = Date.now() } = {}) {
   const fresh = ({ resourceType, id }) => !seen.has(`${resourceType}/${id}`) && seen.add(`${resourceType}/${id}`);
   const waves = north.map((wave, index) => [...wave, ...south[index]].filter(fresh));
   const [schedules, slots] = diaries({ now });
+  waves[0].push(clinic);
   waves[1].push(...schedules);
   waves[2].push(...slots);
   return waves;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { DEMO_PASSWORD, demonstration, heartRate, loadWard, marker, send, signIn, ward } from "../../scripts/demo.mjs";
 import { admin } from "../../scripts/demo/accounts.mjs";
+import { diaries } from "../../scripts/demo/diary.mjs";
 import { at, node } from "../../scripts/lib/project.mjs";
 import { run } from "../../scripts/lib/run.mjs";
 import { startWorkerd } from "../support/server.mjs";
@@ -105,6 +106,43 @@ test("the command says who can sign in, and the line it prints posts a heart rat
   for (const word of [DEMO_PASSWORD, "admin", "nurse.ada", "monitor.7", "board.7"]) assert.ok(output.includes(word), word);
   const posted = await run("bash", ["-c", output.split("\n").find((line) => line.startsWith("curl "))], { capture: true });
   assert.ok(posted.output.includes('"value":118'), posted.output);
+});
+
+test("the doctors' diaries reach six weeks ahead, go on where they ended, and what is taken stays so", async () => {
+  const get = await as("nurse.ada");
+  const day = 24 * 60 * 60_000;
+  const at = (days) => new Date(Date.now() + days * day).toISOString();
+  const proposed = async (from, to) => {
+    const { status, body } = await get(`/fhir/Appointment/$find?start=${at(from)}&end=${at(to)}&practitioner=demo-dr-chen&_count=200`);
+    assert.equal(status, 200);
+    return (body.entry ?? []).map(({ resource }) => resource);
+  };
+  const all = async () => [...(await proposed(0, 21)), ...(await proposed(21, 60))];
+  const before = await all();
+  assert.equal(before.length, 6 * 5 * 6, "six half hours on each of thirty working days");
+  assert.ok(Date.parse(before.at(-1).start) > Date.now() + 38 * day, before.at(-1).start);
+  const taken = { ...(await get(`/fhir/Slot/${before.at(-1).id}`)).body, status: "busy" };
+  const put = { method: "PUT", type: "application/fhir+json", body: taken };
+  assert.equal((await get(`/fhir/Slot/${taken.id}`, put)).status, 200);
+
+  const later = await loadWard(server.url, server.vars.SETUP_TOKEN, { now: Date.now() + 7 * day });
+  assert.deepEqual([later.state, later.written], ["there already", 2 * 5 * 6], "a week of both doctors");
+  assert.equal((await all()).length, before.length - 1 + 5 * 6);
+  assert.equal((await get(`/fhir/Slot/${taken.id}`)).body.meta.versionId, "2");
+
+  const published = await get("/fhir/$bulk-publish/Slot.ndjson");
+  const lines = published.body.trim().split("\n").map((line) => JSON.parse(line));
+  assert.equal(lines.length, 2 * 7 * 5 * 6);
+  assert.deepEqual(lines.filter(({ status }) => status === "busy").map(({ id }) => id), [taken.id]);
+  assert.equal((await get("/fhir/$bulk-publish/Location.ndjson")).body.trim().split("\n").length, 1);
+});
+
+test("the diaries keep to the clinic's clock where that is put forward", () => {
+  const [, slots] = diaries({ now: Date.UTC(2026, 2, 10, 23, 30), zone: "Europe/London" });
+  const first = slots.filter(({ id }) => /chen.*-1$/.test(id)).map(({ start }) => start);
+  assert.equal(first[0], "2026-03-11T09:00:00+00:00");
+  assert.equal(first.at(-1), "2026-04-21T09:00:00+01:00");
+  assert.deepEqual(diaries({ now: Date.UTC(2026, 2, 10, 13), zone: "Pacific/Auckland" })[1][0].start, "2026-03-12T09:00:00+13:00");
 });
 
 test("a Bedside with accounts of its own is left alone, and that is no failure", async () => {
