@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::wanted::wrong;
 use super::{Desk, proposal};
 use crate::chart::records::Record;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fhir::search::Place;
 use crate::fhir::{Json, Resource, ResourceType, SearchEntry, SearchMode, at, relative, searchset};
 use crate::http::reply::Response;
@@ -18,7 +18,7 @@ use crate::http::{Incoming, Platform, fhir, input, search, views};
 
 /// Proposals by default, and at most.
 const COUNT: (u64, u64) = (50, 200);
-/// So many Schedules are looked into at most.
+/// So many Schedules are looked into at most; more are refused.
 const SCHEDULES: u64 = 100;
 /// Parameters that name actors, of which an Appointment has one of each kind.
 const ACTORS: [(&str, ResourceType); 3] = [
@@ -111,7 +111,12 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
                 of_schedules.push(("actor".to_owned(), actors.join(",")));
             }
         }
-        let schedules = self.search(ResourceType::Schedule, of_schedules, SCHEDULES, None).await?.0;
+        let (schedules, more) = self.search(ResourceType::Schedule, of_schedules, SCHEDULES, None).await?;
+        if more.is_some() {
+            let message =
+                "these are more than 100 Schedules: say whose, by practitioner, location-reference or organization";
+            return Err(Error::new(Kind::TooCostly, message).at("practitioner"));
+        }
         let mut found: BTreeMap<String, Value> = BTreeMap::new();
         for Record { id, body, .. } in schedules {
             let schedule: Value = body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();

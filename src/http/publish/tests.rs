@@ -171,8 +171,8 @@ fn who_asks_for_changes_gets_all_of_them_and_what_was_deleted() {
 #[test]
 fn many_slots_come_in_pages_that_are_not_held_together() {
     let (app, admin) = clinic(&[]);
-    for from in (0..650).step_by(50) {
-        let entries: Vec<String> = (from..from + 50)
+    for from in (0..420).step_by(60) {
+        let entries: Vec<String> = (from..from + 60)
             .map(|index| {
                 let (start, end) = (in_minutes(&app, 300 + index / 3), in_minutes(&app, 320 + index / 3));
                 format!(
@@ -193,8 +193,8 @@ fn many_slots_come_in_pages_that_are_not_held_together() {
     while let Some(text) = block_on(lines.next(&app.platform)).unwrap() {
         pages.push(text.lines().count());
     }
-    assert!(pages.iter().all(|lines| *lines <= 200) && pages.len() >= 4, "{pages:?}");
-    assert_eq!(pages.iter().sum::<usize>(), 653);
+    assert!(pages.iter().all(|lines| *lines <= 200) && pages.len() >= 3, "{pages:?}");
+    assert_eq!(pages.iter().sum::<usize>(), 423);
 }
 
 #[test]
