@@ -17,18 +17,20 @@ export async function killedWhilePublishing(t, server, { rate, kills, between, l
   await poll("the listeners", () => all.every((one) => one.connections > 0), { within: 60_000 });
   const begun = performance.now();
   const publishing = keepPublishing({ port: server.port, path: `/channels/${topic}`, token: admin.token, rate });
-  const reached = [];
+  let away = 0;
   for (let kill = 1; kill <= kills; kill += 1) {
     const before = publishing.acknowledged.size;
     await poll("acknowledgements", () => publishing.acknowledged.size >= before + between, { within: 180_000 });
-    reached.push(publishing.acknowledged.size);
+    const killed = performance.now();
     await server.restart({ signal: "SIGKILL" });
+    away += performance.now() - killed;
   }
   const before = publishing.acknowledged.size;
   await poll("acknowledgements after the last", () => publishing.acknowledged.size >= before + between, { within: 180_000 });
   await publishing.stop();
   const total = publishing.acknowledged.size;
-  const perSecond = total / ((performance.now() - begun) / 1000);
+  const seconds = (performance.now() - begun) / 1000;
+  const [perSecond, whileUp] = [seconds, seconds - away / 1000].map((time) => Math.round(total / time));
   await poll("the listeners to have everything", () => all.every((one) => one.events.length >= total), { within: 180_000 });
 
   const pages = [];
@@ -48,5 +50,5 @@ export async function killedWhilePublishing(t, server, { rate, kills, between, l
     assert.equal(one.gaps, 0);
     assert.ok(one.connections > kills, `${one.connections} connections`);
   }
-  return { total, perSecond, ...publishing.counts, connections: all.map((one) => one.connections) };
+  return { total, perSecond, whileUp, ...publishing.counts, connections: all.map((one) => one.connections) };
 }
