@@ -1,4 +1,4 @@
-// The three servers that are measured, each { name, target, listen, body, stop }: where to post, where to listen, and what
+// The servers that are measured, each { name, target, listen, body, stop }: where to post, where to listen, and what
 // an event is that was published at this nanosecond.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -16,14 +16,18 @@ const flags = ["--max-semi-space-size=1"];
 const filling = `"patient":"p-000017","code":"8867-4","value":72,"unit":"/min","device":"monitor-12"`;
 const temporary = () => mkdtempSync(join(tmpdir(), "bedside-bench-"));
 
-export async function bedside() {
-  const server = await startWorkerd({ flags });
+export const bedside = () => served("Bedside", {});
+/** Sessions that were just looked up are relied on for as long. */
+export const relying = () => served("with READ_LEASE_MS", { READ_LEASE_MS: "300" });
+
+async function served(name, vars) {
+  const server = await startWorkerd({ flags, vars });
   const admin = await administrator(server, server.directUrl);
   const headers = { Authorization: `Bearer ${admin.token}`, "Content-Type": "application/json" };
   const port = Number(new URL(server.directUrl).port);
   const path = "/channels/ward/w";
   return {
-    name: "Bedside",
+    name,
     target: { port, path, headers },
     listen: { port, path, headers: { ...headers, "Sec-WebSocket-Protocol": "bedside.v1" }, every: 256 },
     body: (t) => `{"kind":"notice","data":{"t":${t},${filling}}}`,

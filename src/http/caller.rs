@@ -97,7 +97,8 @@ impl<P: Platform, R: Incoming> Context<'_, P, R> {
         self.touched(caller).await
     }
 
-    /// Who is calling, for what only reads: by what this isolate was just told, while that may be relied on.
+    /// Who is calling, for what comes many times a second: by what this isolate was just told, while that may be relied on.
+    /// The end of a session is acknowledged when nobody does so any more.
     pub async fn reader(&self) -> Result<Caller> {
         let seats = self.platform.seats();
         if seats.borrow().is_off() {

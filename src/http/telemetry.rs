@@ -101,7 +101,7 @@ impl OfPatient {
 
 /// `POST /telemetry`
 pub async fn many<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
-    let scope = context.caller().await?.may(Action::PostTelemetry)?;
+    let scope = context.reader().await?.may(Action::PostTelemetry)?;
     let Batch { readings } = input::json_within(context.request, LIMIT).await?;
     if !(1..=MOST).contains(&readings.len()) {
         return Err(Error::new(Kind::Unprocessable, "there are 1 to 100 readings in a request").at("readings"));
