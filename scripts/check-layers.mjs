@@ -19,7 +19,7 @@ const allowed = {
   sorted: [],
   outgoing: ["time"],
   error: ["time"],
-  config: ["error", "time"],
+  config: ["error", "outgoing", "time"],
   store: base,
   fhir: base,
   access: below,

@@ -14,6 +14,7 @@ use crate::time::{Ttl, UnixMillis};
 pub mod alerts;
 pub mod cache;
 pub mod hooks;
+pub mod origin;
 pub mod stores;
 
 /// The settings of one deployment.
@@ -44,6 +45,8 @@ pub struct Config {
     pub publish_openly: bool,
     /// Where notifications of subscriptions may go.
     pub hooks: hooks::Hooks,
+    /// Where records are kept, if that is not here.
+    pub origin: Option<Rc<origin::Origin>>,
     /// Which backend keeps what.
     pub stores: stores::Stores,
 }
@@ -145,6 +148,7 @@ impl Config {
                 false
             }
         };
+        let origin = read.origin(&session_key).map(Rc::new);
         let restored = read.text("RESTORED_AT");
         let restored = restored.map_or(Some(UnixMillis(0)), |text| UnixMillis::parse_rfc3339(&text));
         if restored.is_none_or(|at| at > LAST_RESTORE) {
@@ -168,6 +172,7 @@ impl Config {
             alerts: read.alerts(),
             publish_openly,
             hooks: read.hooks(),
+            origin,
             stores: read.stores(),
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }

@@ -49,6 +49,12 @@ pub enum Kind {
     OutcomeUnknown,
     /// It would take too much of what others need as well: 422.
     TooCostly,
+    /// It is not offered here: 501.
+    NotSupported,
+    /// The system of record answered something that it should not: 502.
+    BadOrigin,
+    /// The system of record refuses, with this status. The message is its OperationOutcome as JSON, for the caller alone.
+    Outside(u16),
 }
 
 /// Who may repeat the request, and when.
@@ -136,6 +142,9 @@ impl Error {
             Kind::Unprocessable | Kind::TooCostly => 422,
             Kind::TooMany => 429,
             Kind::Internal => 500,
+            Kind::NotSupported => 501,
+            Kind::BadOrigin => 502,
+            Kind::Outside(status) => status,
             Kind::Unavailable | Kind::Misconfigured => 503,
             Kind::OutcomeUnknown => 504,
         }
@@ -149,13 +158,15 @@ impl Error {
             Kind::Forbidden => "forbidden",
             Kind::NotFound => "not-found",
             Kind::Gone => "deleted",
-            Kind::MethodNotAllowed | Kind::NotAcceptable | Kind::UnsupportedMedia => "not-supported",
+            Kind::MethodNotAllowed | Kind::NotAcceptable | Kind::UnsupportedMedia | Kind::NotSupported => {
+                "not-supported"
+            }
             Kind::Conflict | Kind::PreconditionFailed => "conflict",
             Kind::TooLarge => "too-long",
-            Kind::Unprocessable => "business-rule",
+            Kind::Unprocessable | Kind::Outside(_) => "business-rule",
             Kind::TooMany => "throttled",
             Kind::TooCostly => "too-costly",
-            Kind::Internal => "exception",
+            Kind::Internal | Kind::BadOrigin => "exception",
             Kind::Unavailable | Kind::Misconfigured => "transient",
             Kind::OutcomeUnknown => "timeout",
         }
@@ -165,6 +176,7 @@ impl Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.field {
+            _ if matches!(self.kind, Kind::Outside(_)) => write!(f, "{:?}", self.kind),
             Some(field) => write!(f, "{:?} at {field}: {}", self.kind, self.message),
             None => write!(f, "{:?}: {}", self.kind, self.message),
         }

@@ -3,8 +3,13 @@
 //! Invariant: whoever sends a request says how long it waits, and is told whether nothing came or something broke; a lost
 //! reply says nothing about whether the request was carried out. Headers carry secrets, so that no request can be printed.
 
+pub mod breaker;
+
 use std::borrow::Cow;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
+use futures_util::future::maybe_done;
 
 use crate::time::{Clock, Entropy, Ttl};
 
@@ -59,6 +64,32 @@ pub trait Http: Clock + Entropy {
     fn note(&self, sentence: &'static str);
 }
 
+/// Appends `text` to a URL's query: what RFC 3986 (section 2.3) leaves unreserved, and what reads well there, as it is.
+pub fn encode(url: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// What all of these give, in their order, once the last has given it. They go on beside each other. (That of `futures_util`
+/// brings a queue and a heap for more than thirty, some KB of the module for each type.)
+pub async fn join_all<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut all: Vec<_> = all.into_iter().map(|one| Box::pin(maybe_done(one))).collect();
+    poll_fn(|context| {
+        let mut waits = false;
+        for one in &mut all {
+            waits |= one.as_mut().poll(context).is_pending();
+        }
+        if waits { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    all.iter_mut().filter_map(|one| one.as_mut().take_output()).collect()
+}
+
 /// How long to wait before try number `tries` (from 1): anything up to `first` doubled with each, at most `most` ("full
 /// jitter"), so that those who failed together do not come back together.
 pub fn backoff(entropy: &impl Entropy, tries: u32, first: Ttl, most: Ttl) -> Ttl {
@@ -71,8 +102,30 @@ pub fn backoff(entropy: &impl Entropy, tries: u32, first: Ttl, most: Ttl) -> Ttl
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
-    use crate::testing::Seeded;
+    use crate::testing::{Seeded, block_on};
+
+    #[test]
+    fn all_go_on_beside_each_other_and_answer_in_their_order() {
+        let begun = Cell::new(0);
+        let one = |number: u32| {
+            let begun = &begun;
+            async move {
+                begun.set(begun.get() + 1);
+                // The first ends only once the last has begun.
+                poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    if begun.get() == 40 { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                number
+            }
+        };
+        assert_eq!(block_on(join_all((0..40).map(one))), (0..40).collect::<Vec<_>>());
+        assert_eq!(block_on(join_all((0..0).map(one))), Vec::<u32>::new());
+    }
 
     #[test]
     fn a_backoff_doubles_its_ceiling_and_uses_all_of_it() {

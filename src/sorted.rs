@@ -5,11 +5,40 @@
 //! value, some KB of the compressed module each; this is a search and a move.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// Sorts `items`, which are few or nearly in order, by `order`; those that are alike stay as they were. (The standard library's
+/// way is some KB of the module for each type.)
+pub fn sort_by<T>(items: &mut Vec<T>, mut order: impl FnMut(&T, &T) -> Ordering) {
+    for next in 1..items.len() {
+        let Some((item, before)) = items.get(..=next).and_then(<[T]>::split_last) else { return };
+        let place = before.partition_point(|other| order(other, item) != Ordering::Greater);
+        if place < next {
+            let item = items.remove(next);
+            items.insert(place, item);
+        }
+    }
+}
+
+/// Sorts `items`, which are few or nearly in order.
+pub fn sort<T: Ord>(items: &mut Vec<T>) {
+    sort_by(items, Ord::cmp);
+}
+
+/// A JSON object of `members`.
+pub fn object(members: &mut dyn Iterator<Item = (String, Value)>) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (name, value) in members {
+        object.insert(name, value);
+    }
+    object
+}
 
 /// An ordered map.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -404,5 +433,17 @@ mod tests {
         assert!(
             shuffled.is_disjoint(&BTreeSet::from(vec![4, 0])) && !shuffled.is_disjoint(&BTreeSet::from(vec![0, 3]))
         );
+    }
+
+    #[test]
+    fn what_is_sorted_is_as_the_standard_library_has_it() {
+        let random = Seeded::new(9);
+        for length in 0..60_u64 {
+            let items: Vec<(u64, u64)> = (0..length).map(|place| (random.below(7), place)).collect();
+            let (mut ours, mut theirs) = (items.clone(), items);
+            sort_by(&mut ours, |a, b| a.0.cmp(&b.0));
+            theirs.sort_by_key(|item| item.0);
+            assert_eq!(ours, theirs);
+        }
     }
 }

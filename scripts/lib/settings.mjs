@@ -14,7 +14,11 @@ export const newSecrets = () => ({
 });
 
 /** Settings that wrangler.toml cannot list, because they are secret or have no default: from the environment or .dev.vars. */
-export const unlisted = ["CACHE_KEYS", "REDIS_URL", "REDIS_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"];
+export const unlisted = [
+  "CACHE_KEYS", "REDIS_URL", "REDIS_TOKEN", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "ORIGIN_URL",
+  "ORIGIN_TOKEN", "ORIGIN_BASIC", "ORIGIN_CLIENT_ID", "ORIGIN_CLIENT_SECRET", "ORIGIN_TOKEN_URL", "ORIGIN_SCOPE",
+  "ORIGIN_HOOK_KEY",
+];
 
 /** The lines NAME=value or NAME="value" of a file such as .dev.vars; an empty object if there is no such file. */
 export function readVars(file) {

@@ -39,6 +39,8 @@ pub enum Outcome {
     Success,
     /// It was refused.
     Refused,
+    /// It may have.
+    Unknown,
 }
 
 /// One row of the trail.
@@ -77,6 +79,7 @@ pub fn record(sql: &impl Sql, at: UnixMillis, event: &Event<'_>) -> Result<()> {
     let outcome = match event.outcome {
         Outcome::Success => "success",
         Outcome::Refused => "refused",
+        Outcome::Unknown => "unknown",
     };
     sql.exec(
         "INSERT INTO audit (at, user, request, action, entity, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -16,5 +16,5 @@ mod search;
 mod wards;
 mod whole_sql;
 
-pub use records_sql::{begin_anew, commit, concerned, current, event, prepare, run, state};
+pub use records_sql::{begin_anew, commit, concerned, current, event, prepare, run, schedule, state};
 pub use wards::patients_in;

@@ -164,7 +164,7 @@ impl Write {
 
 /// Whether `resource` says that its diagnosis is settled: a DiagnosticReport that is final or was changed after that, a
 /// Condition that is confirmed or refuted.
-pub(super) fn settles(resource: &Resource) -> bool {
+pub fn settles(resource: &Resource) -> bool {
     match resource.kind() {
         ResourceType::DiagnosticReport => {
             let settled = ["final", "amended", "corrected", "appended"];

@@ -488,6 +488,13 @@ pub fn event(change: &Change, stamp: Stamp) -> Result<Option<Event>> {
     }))
 }
 
+/// The topic of the Schedule whose Slot `change` writes.
+pub fn schedule(change: &Change) -> Option<Topic> {
+    let Write::Put { draft, .. } = &change.write else { return None };
+    let body = (change.kind == ResourceType::Slot).then(|| draft.stamped(0, UnixMillis(0)))?;
+    schedule_of(&body).map(Topic::Schedule)
+}
+
 /// The Schedule that a Slot is of.
 fn schedule_of(body: &str) -> Option<String> {
     #[derive(Deserialize)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::records_sql::current;
 use crate::error::Result;
 use crate::fhir::{Resource, ResourceType, relative};
+use crate::sorted::sort;
 use crate::store::sql::Sql;
 
 /// What a finalised report says of who is concerned: references by type and id, each list in document order.
@@ -56,7 +57,7 @@ impl Finalised {
                     .and_then(|text| relative(&text).map(|to| to.id.to_owned())),
             });
         }
-        practitioners.sort();
+        sort(&mut practitioners);
         practitioners.dedup();
         Ok(practitioners)
     }

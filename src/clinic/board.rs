@@ -10,6 +10,7 @@ use crate::channel::{Topic, outbox};
 use crate::chart;
 use crate::error::Result;
 use crate::fhir::{Resource, ResourceType};
+use crate::sorted::object;
 use crate::store::sql::Sql;
 use crate::time::UnixMillis;
 use crate::vitals::alert::Alert;
@@ -32,10 +33,9 @@ pub(super) fn board(
         let reached = Roll(sql).owner(&id)?.is_some_and(|owner| scope.reaches(&owner));
         let Some(patient) = chart::current(sql, ResourceType::Patient, &id)?.filter(|_| reached) else { continue };
         let state = State::of(sql, now, &id)?;
-        let latest: serde_json::Map<String, Value> = newest(sql, watch, &id)?
-            .iter()
-            .map(|latest| (latest.reading.parameter.as_str().to_owned(), latest_json(latest)))
-            .collect();
+        let latest = newest(sql, watch, &id)?;
+        let latest = latest.iter().map(|latest| (latest.reading.parameter.as_str().to_owned(), latest_json(latest)));
+        let latest = object(&mut { latest });
         let mut shown = json!({
             "id": id,
             "name": if reduced { initials(&name(&patient)) } else { name(&patient) },

@@ -11,7 +11,7 @@ use super::following::{self, Roll};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::{Owner, Scope, refused};
 use crate::error::{Error, Kind, Result};
-use crate::sorted::BTreeMap;
+use crate::sorted::{BTreeMap, sort_by};
 use crate::store::sql::Sql;
 use crate::time::{Entropy, UnixMillis};
 use crate::vitals::alert::{Acknowledgement, Alert};
@@ -69,6 +69,15 @@ pub enum CareRequest {
 }
 
 impl CareRequest {
+    /// The patient whom it is about, where it names one.
+    pub fn patient(&self) -> Option<&str> {
+        match self {
+            CareRequest::Alerts { patient, .. } => patient.as_deref(),
+            CareRequest::Thresholds { patient } | CareRequest::SetThresholds { patient, .. } => Some(patient),
+            CareRequest::Acknowledge { .. } | CareRequest::Board { .. } => None,
+        }
+    }
+
     /// Whether it changes something.
     pub fn is_change(&self) -> bool {
         matches!(self, CareRequest::Acknowledge { .. } | CareRequest::SetThresholds { .. })
@@ -168,7 +177,7 @@ fn alerts(sql: &impl Sql, scope: &Scope, ward: Option<&str>, patient: Option<&st
             found.push(alert);
         }
     }
-    found.sort_by(|a, b| b.finding.severity.cmp(&a.finding.severity).then(a.raised_at.cmp(&b.raised_at)));
+    sort_by(&mut found, |a, b| b.finding.severity.cmp(&a.finding.severity).then(a.raised_at.cmp(&b.raised_at)));
     let more = found.len() > MOST;
     let alerts: Vec<Value> = found.iter().take(MOST).map(Alert::to_json).collect();
     Ok(json!({ "alerts": alerts, "more": more }))

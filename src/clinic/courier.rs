@@ -8,12 +8,11 @@
 use std::cell::RefCell;
 use std::future::Future;
 
-use futures_util::future::join_all;
-
 use crate::channel::outbox;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Result};
 use crate::lease::Leases;
+use crate::outgoing::join_all;
 use crate::session;
 use crate::session::registry;
 use crate::session::roster;

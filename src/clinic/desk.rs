@@ -22,13 +22,29 @@ pub struct Desk {
     /// What was committed at an instant is held back until another one.
     held: RefCell<Vec<(UnixMillis, UnixMillis)>>,
     lease: Ttl,
+    /// How what is known of patients ages, where records are kept elsewhere.
+    pub(super) away: Option<Away>,
+}
+
+/// How what is known of patients ages.
+#[derive(Clone, Copy, Debug)]
+pub struct Away {
+    /// After so long it is asked for again.
+    pub fresh: Ttl,
+    /// So much longer it will do where it cannot be had.
+    pub stale: Ttl,
 }
 
 impl Desk {
     /// The desk of an object that was started at `now`, where readers may rely on a head for `lease`.
     pub fn new(lease: Ttl, now: UnixMillis) -> Desk {
         let held = RefCell::new(vec![(UnixMillis(0), now.plus(window::longest(lease)))]);
-        Desk { fills: RefCell::default(), grants: RefCell::new(Grants::new(lease, now)), held, lease }
+        Desk { fills: RefCell::default(), grants: RefCell::new(Grants::new(lease, now)), held, lease, away: None }
+    }
+
+    /// The same where records are kept elsewhere.
+    pub fn away(self, away: Option<Away>) -> Desk {
+        Desk { away, ..self }
     }
 
     /// Notes that somebody was told of the head of `patient` at `now`.

@@ -11,6 +11,7 @@ mod desk;
 mod following;
 pub mod holds;
 pub mod notices;
+pub mod origin;
 pub mod position;
 mod records;
 pub mod sessions;
@@ -23,7 +24,8 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use self::care::CareRequest;
-pub use self::desk::{Desk, Handled};
+pub use self::desk::{Away, Desk, Handled};
+use self::origin::{OriginRequest, intents};
 pub use self::records::Records;
 use self::sessions::{SessionReply, SessionRequest};
 use self::subscriptions::{Stored, SubscriptionRequest};
@@ -138,6 +140,8 @@ pub enum ClinicRequest {
         /// What they say.
         samples: Vec<Sample>,
     },
+    /// About records that are kept elsewhere.
+    Origin(OriginRequest),
     /// What subscribers ask.
     Subscription(SubscriptionRequest),
     /// Which of these patients a subscriber reaches now.
@@ -163,6 +167,7 @@ impl ClinicRequest {
             ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
             ClinicRequest::Care { request, .. } => request.is_change(),
             ClinicRequest::Session(request) => request.may_owe(),
+            ClinicRequest::Origin(_) => true,
             ClinicRequest::Subscription(request) => request.may_owe(),
             ClinicRequest::Telemetry { samples, .. } => following::is_due(watch, now, samples),
             ClinicRequest::At { request, .. } => request.may_owe(watch, now),
@@ -181,6 +186,8 @@ impl ClinicRequest {
             | ClinicRequest::Account { .. }
             | ClinicRequest::Accounts { .. }
             | ClinicRequest::Reached { .. }
+            // Whatever was not heard has changed no record.
+            | ClinicRequest::Origin(_)
             // It is known by its time: said again it changes nothing.
             | ClinicRequest::Telemetry { .. } => false,
             ClinicRequest::Care { request, .. } => request.is_change(),
@@ -237,6 +244,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
     outbox::prepare(sql)?;
     subscriptions::prepare(sql)?;
     audit::prepare(sql)?;
+    intents::prepare(sql)?;
     vitals::prepare(sql)
 }
 
@@ -263,6 +271,7 @@ pub fn catch_up(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, restore
 /// Does `what` is due at `now`.
 pub fn wake(sql: &impl Sql, entropy: &impl Entropy, watch: &Watch, now: UnixMillis, what: &str) -> Result<()> {
     match what {
+        intents::INTENTS => intents::wake(sql, entropy, now),
         following::ALERTS | following::SILENCE => following::wake(sql, entropy, watch, now),
         // Put there by a version of the program that knew more.
         _ => agenda::set(sql, what, None),
@@ -300,6 +309,7 @@ pub fn handle(
     match request {
         ClinicRequest::Commit(batch) => writes::commit(sql, desk, entropy, watch, now, batch),
         ClinicRequest::At { request, topics } => handle(sql, desk, entropy, watch, now, request)?.at(sql, now, topics),
+        ClinicRequest::Origin(request) => intents::handle(sql, desk, entropy, watch, now, request),
         _ => answer(sql, desk, entropy, watch, now, request).map(|reply| Handled { reply, wait: Ttl(0) }),
     }
 }
@@ -318,6 +328,15 @@ fn answer(
     match request {
         ClinicRequest::Query { scope, query } => chart::run(sql, scope, query).map(ClinicReply::Answer),
         ClinicRequest::Commit(_) => Err(Error::internal("a commit is no question")),
+        ClinicRequest::Origin(_) => Err(Error::internal("this is no question")),
+        ClinicRequest::Look { whose: Whose::Patient(patient), .. } if desk.away.is_some() => {
+            intents::look(sql, desk, entropy, now, patient).map(ClinicReply::Looked)
+        }
+        ClinicRequest::Fill(fill)
+            if desk.away.is_some() && !intents::is_settled(sql, desk, entropy, now, &fill.patient)? =>
+        {
+            Ok(ClinicReply::Filling(Filling::Unkept { answer: Answer::Ids(Vec::new()) }))
+        }
         ClinicRequest::Look { whose, version } => {
             let looked = cache::look(sql, whose, *version)?;
             looked.heads.iter().for_each(|head| desk.told(now, &head.owner.patient));

@@ -3,7 +3,6 @@
 //! Invariant: the store of sessions alone knows when a person last did something; the clinic's object asks it when a session
 //! could be about to end, and not before. An end is warned of once: the note that it was and the event commit together.
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use super::courier::Outside;
@@ -12,6 +11,7 @@ use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::channel::outbox::{self, Event};
 use crate::channel::{EventKind, Topic};
 use crate::error::Result;
+use crate::outgoing::join_all;
 use crate::session::registry::{self, Watched};
 use crate::session::{self, Lifetimes, State};
 use crate::sorted::BTreeMap;

@@ -66,7 +66,8 @@ pub struct Cache {
     pub lease: Ttl,
 }
 
-fn derived(secret: &[u8], purpose: &[u8]) -> [u8; 32] {
+/// A key of its own for `purpose`.
+pub(super) fn derived(secret: &[u8], purpose: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     // 32 bytes are far below what HKDF can expand to.
     let _ = Hkdf::<Sha256>::new(None, secret).expand(purpose, &mut key);

@@ -125,7 +125,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 }
 
 /// Whether `url` is `http(s)://authority[/path]` (RFC 3986) without user information.
-fn is_base_url(url: &str) -> bool {
+pub(super) fn is_base_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| {
         let authority = rest.split('/').next().unwrap_or_default();

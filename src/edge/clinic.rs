@@ -17,7 +17,7 @@ use super::{call, settings, task};
 use crate::chart::cache::read::Ports;
 use crate::chart::holds::HOLDS;
 use crate::clinic::courier::{self, Courier};
-use crate::clinic::{self, ClinicReply, ClinicRequest, Desk, Handled, watch};
+use crate::clinic::{self, Away, ClinicReply, ClinicRequest, Desk, Handled, watch};
 use crate::config::alerts::Rules;
 use crate::error::{Error, Result};
 use crate::session::Lifetimes;
@@ -187,13 +187,15 @@ impl Clinic {
         let settings = settings.as_ref().as_ref();
         let rules = settings.map_or(Rules::default(), |config| config.alerts);
         let lease = settings.map_or(Ttl(0), |config| config.cache.lease);
+        let away = settings.ok().filter(|config| config.origin.is_some());
+        let away = away.map(|config| Away { fresh: config.cache.ttl, stale: config.cache.stale.longest });
         let inner = Inner {
             sql: ObjectSql::of(&state),
             watch: Watch::new(rules),
             edge: Edge::of_object(env),
             state,
             courier: Courier::default(),
-            desk: Desk::new(lease, platform::now()),
+            desk: Desk::new(lease, platform::now()).away(away),
             prepared: Cell::new(false),
             alarm: Alarm::default(),
             vain: Cell::new(0),

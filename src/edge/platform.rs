@@ -9,6 +9,7 @@ use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, Stub
 use super::boundary::{Asked, Keeper, Outcome};
 use super::incoming::EdgeRequest;
 use super::keep::{Backend, Cache, Keepers, LeaseBackend};
+use super::outgoing::Outgoing;
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::access::Scope;
 use crate::channel::{Topic, TopicReply, TopicRequest};
@@ -21,6 +22,8 @@ use crate::chart::cache::window::Window;
 use crate::chart::cache::{Fill, Filling, Looked, Source, Whose};
 use crate::chart::records::{Answer, Query};
 use crate::clinic::courier::Outside;
+use crate::clinic::origin::AtOrigin;
+use crate::clinic::origin::client::{Client, Link};
 use crate::clinic::{self, Clinic, ClinicReply, ClinicRequest};
 use crate::error::{Error, Result};
 use crate::http::{Incoming, Platform, Subscription};
@@ -59,6 +62,8 @@ pub struct Edge {
 thread_local! {
     /// The views in this isolate's memory. Plain data: it may outlive a request.
     static TIER: OnceCell<Rc<RefCell<Tier>>> = const { OnceCell::new() };
+    /// What this isolate knows of where records are kept. The same.
+    static ORIGIN: Rc<Link> = Rc::default();
     /// What this isolate was just told of heads, and of sessions. The same.
     static WINDOW: OnceCell<Rc<RefCell<Window<Looked>>>> = const { OnceCell::new() };
     static SEATS: OnceCell<Rc<RefCell<Window<Session>>>> = const { OnceCell::new() };
@@ -153,9 +158,26 @@ impl Entropy for Edge {
     }
 }
 
+/// The clinic's object.
+struct Object<'a>(&'a Edge);
+
+impl Clinic for Object<'_> {
+    async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
+        call::ask(&self.0.env, ("CLINIC", CLINIC), self.0.keeper, &request, request.is_change()).await
+    }
+}
+
 impl Clinic for Edge {
     async fn ask(&self, request: ClinicRequest) -> Result<ClinicReply> {
-        call::ask(&self.env, ("CLINIC", CLINIC), self.keeper, &request, request.is_change()).await
+        let settings = super::settings(&self.env);
+        let Some(access) = settings.as_ref().as_ref().ok().and_then(|config| config.origin.clone()) else {
+            return Object(self).ask(request).await;
+        };
+        // What is sent there has a time of its own, whoever waits.
+        let way = Outgoing(Keeper::Timer);
+        let client = Client::new(way, access, ORIGIN.with(Rc::clone));
+        let clinic = AtOrigin { clinic: Object(self), client, cipher: self.clone() };
+        Box::pin(clinic.ask(request)).await
     }
 }
 

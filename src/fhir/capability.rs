@@ -2,8 +2,11 @@
 //!
 //! Invariant: it names what the server does and nothing that it does not.
 
+use serde_json::Value;
+
 use super::json::push_json_string;
 use super::kind::ResourceType;
+use super::pointer::at;
 use super::search::parameters_of;
 use crate::time::UnixMillis;
 
@@ -30,13 +33,15 @@ const SYSTEM: &str = r#"[{"code":"transaction"},{"code":"batch"},{"code":"histor
 
 /// The statement as JSON: an instance of FHIR 4.0.1 in JSON with every resource type of R4. `base` is the URL of the FHIR
 /// endpoint (without a slash at the end), `now` the statement's date, `topics` the canonical URLs of what can be subscribed
-/// to. All texts are escaped; one of the first three that is empty is left out.
+/// to. All texts are escaped; one of the first three that is empty is left out. Where records are kept at an `origin`, whose
+/// statement that is, it is what both do.
 pub fn capability_statement(
     clinic_name: &str,
     software_version: &str,
     base: &str,
     now: UnixMillis,
     topics: &[String],
+    origin: Option<&Value>,
 ) -> String {
     let mut out = String::with_capacity(64 * 1024);
     let string = |out: &mut String, before: &str, text: &str| {
@@ -77,6 +82,10 @@ pub fn capability_statement(
             out.extend([if topics.is_empty() { "" } else { "]" }, SUBSCRIPTION]);
             continue;
         }
+        if let Some(origin) = origin {
+            out.push_str(&at_origin(kind, of_kind(origin, kind)));
+            continue;
+        }
         let operations = if kind == ResourceType::Patient { OPERATIONS } else { "" };
         out.extend([",\"interaction\":", INTERACTIONS, ",", FLAGS]);
         out.push_str(r#","searchParam":[{"name":"_id","type":"token"},{"name":"_lastUpdated","type":"date"}"#);
@@ -87,8 +96,50 @@ pub fn capability_statement(
         }
         out.extend(["]", operations, "}"]);
     }
-    out.extend(["],\"interaction\":", SYSTEM, "}]}"]);
+    let system = if origin.is_some() { r#"[{"code":"batch"}]"# } else { SYSTEM };
+    out.extend(["],\"interaction\":", system, "}]}"]);
     out
+}
+
+/// What a CapabilityStatement says of `kind`.
+pub fn of_kind(statement: &Value, kind: ResourceType) -> &Value {
+    let all = at(statement, "/rest/0/resource").as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().find(|one| at(one, "/type") == kind.as_str()).unwrap_or(&Value::Null)
+}
+
+/// Whether `list` has a member `name` of this value.
+pub fn has(list: &Value, name: &str, wanted: &str) -> bool {
+    list.as_array().is_some_and(|all| all.iter().any(|one| one.get(name).is_some_and(|found| found == wanted)))
+}
+
+/// Of what is done with our own records of `kind`, what is done with those of an origin that says `said` of them.
+fn at_origin(kind: ResourceType, said: &Value) -> String {
+    let does = |code: &str| has(at(said, "/interaction"), "code", code);
+    let guarded = at(said, "/versioning") == "versioned-update";
+    let creates = guarded && at(said, "/updateCreate") == &Value::Bool(true);
+    let all = [
+        ("read", does("read")),
+        ("search-type", does("search-type")),
+        ("update", guarded && does("update")),
+        ("delete", guarded && does("delete")),
+        ("create", creates && does("update")),
+    ];
+    let mut out = String::new();
+    let mut list = |name: &str, items: &mut dyn Iterator<Item = String>| {
+        let items: Vec<String> = items.collect();
+        if !items.is_empty() {
+            out.extend([",\"", name, "\":[", &items.join(","), "]"]);
+        }
+    };
+    list("interaction", &mut all.iter().filter(|(_, does)| *does).map(|(code, _)| format!(r#"{{"code":"{code}"}}"#)));
+    let known = parameters_of(kind).iter().map(|known| (known.code, known.kind.as_str()));
+    let known = [("_id", "token"), ("_lastUpdated", "date")].into_iter().chain(known);
+    let known = known.filter(|(code, _)| has(at(said, "/searchParam"), "name", code));
+    list("searchParam", &mut known.map(|(name, kind)| format!(r#"{{"name":"{name}","type":"{kind}"}}"#)));
+    if guarded {
+        out.push_str(&format!(r#","versioning":"versioned-update","updateCreate":{creates}"#));
+    }
+    out + "}"
 }
 
 #[cfg(test)]
@@ -104,6 +155,7 @@ mod tests {
             "https://a.example/fhir",
             UnixMillis(0),
             &["https://t.example/a".into()],
+            None,
         );
         let statement = Resource::parse(json.as_bytes()).unwrap();
         assert_eq!(statement.kind(), ResourceType::CapabilityStatement);
@@ -116,6 +168,6 @@ mod tests {
         assert_eq!(statement.str_at(&["rest", "extension", "valueUri"]), Some("wss://a.example/fhir/websocket"));
         assert_eq!(statement.str_at(&["rest", "resource", "extension", "valueCanonical"]), Some("https://t.example/a"));
         assert!(statement.strs_at(&["rest", "resource", "searchParam", "name"]).count() > 900);
-        assert!(Resource::parse(capability_statement("", "", "", UnixMillis(0), &[]).as_bytes()).is_ok());
+        assert!(Resource::parse(capability_statement("", "", "", UnixMillis(0), &[], None).as_bytes()).is_ok());
     }
 }

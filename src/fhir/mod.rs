@@ -21,7 +21,7 @@ mod structure;
 mod transaction;
 
 pub use bundle::{HistoryEntry, Link, Method, SearchEntry, SearchMode, history_bundle, searchset};
-pub use capability::capability_statement;
+pub use capability::{capability_statement, has, of_kind};
 pub use compartment::{in_patient_compartment, is_shared, patients};
 pub use json::{Json, MAX_DEPTH, push_json_string};
 pub use kind::ResourceType;

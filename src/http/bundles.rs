@@ -3,8 +3,6 @@
 //! Invariant: a transaction is one guarded batch, so that it takes effect whole or not at all, with its events and audit
 //! rows. Practitioners and Organizations that are known by an identifier are not made again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::batch::batch;
 use super::once::Once;
 use super::reply::{self, Response};
@@ -16,6 +14,7 @@ use crate::fhir::{
     Bundle, BundleKind, Entry, Identifier, Issue, Outcome, Resource, ResourceType, Verb, is_shared, relative,
     response_bundle,
 };
+use crate::sorted::{BTreeMap, BTreeSet};
 
 use super::caller::Caller;
 
@@ -260,14 +259,14 @@ fn changes<P: Platform, R: Incoming>(
         }
         found.push((index, Change { kind, id: id.clone(), guard, write }));
     }
-    found.sort_by_key(|(index, _)| {
-        entries.get(*index).map(|entry| match entry.verb {
-            Verb::Delete => 0,
-            Verb::Post => 1,
-            Verb::Put | Verb::Get => 2,
-        })
-    });
-    Ok(found.into_iter().unzip())
+    let mut ordered = Vec::with_capacity(found.len());
+    for verb in [Verb::Delete, Verb::Post] {
+        let is_next = |(index, _): &(usize, Change)| entries.get(*index).is_some_and(|entry| entry.verb == verb);
+        let (next, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(is_next);
+        ordered.extend(next);
+        found = rest;
+    }
+    Ok(ordered.into_iter().chain(found).unzip())
 }
 
 /// What of all records the caller reaches; `None` where nothing is to be written.

@@ -16,6 +16,8 @@ use crate::channel::subscription::Subject;
 use crate::chart::cache::read::Ask;
 use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
+use crate::clinic::origin::OriginRequest;
+use crate::clinic::{ClinicReply, ClinicRequest};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{
     HistoryEntry, Link, Method, Resource, ResourceType, capability_statement, history_bundle, is_shared,
@@ -32,7 +34,7 @@ pub const PAGE: (u64, u64) = (50, 200);
 /// Answers what a path under `/fhir` means.
 pub async fn handle<P: Platform, R: Incoming>(context: &Context<'_, P, R>, route: Route) -> Result<Response> {
     match route {
-        Route::Metadata => metadata(context),
+        Route::Metadata => metadata(context).await,
         Route::Type(kind) => of_type(context, kind).await,
         Route::Search(kind) => search::search(context, kind).await,
         Route::Instance(kind, id) => instance(context, kind, &id).await,
@@ -54,11 +56,19 @@ pub async fn route<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Res
 }
 
 /// `GET /fhir/metadata`; open to all, as R4 wants it.
-fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
+async fn metadata<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
     let (name, version, base) = (&context.config.clinic_name, env!("CARGO_PKG_VERSION"), context.base());
     let topics = Subject::ALL.map(Subject::url);
-    Ok(Response::fhir(200, capability_statement(name, version, &base, context.platform.now(), &topics)))
+    let origin = match &context.config.origin {
+        None => None,
+        Some(_) => match context.platform.ask(ClinicRequest::Origin(OriginRequest::Statement)).await? {
+            ClinicReply::Json(text) => serde_json::from_str(&text).ok(),
+            _ => None,
+        },
+    };
+    let now = context.platform.now();
+    Ok(Response::fhir(200, capability_statement(name, version, &base, now, &topics, origin.as_ref())))
 }
 
 /// `/fhir/{type}`

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Incoming;
 use crate::error::{Error, Kind, Result};
+pub use crate::outgoing::encode;
 
 /// The most that a resource may weigh: 1 MiB.
 pub const RESOURCE_LIMIT: usize = 1 << 20;
@@ -113,17 +114,6 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>> {
     };
     let wrong = || Error::invalid("query", "a parameter is not well encoded");
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| decoded(pair).ok_or_else(wrong)).collect()
-}
-
-/// Appends `text` to a URL's query: what RFC 3986 (section 2.3) leaves unreserved, and what reads well there, as it is.
-pub fn encode(url: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-    }
 }
 
 /// The value of parameter `name`.

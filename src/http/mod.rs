@@ -15,6 +15,7 @@ mod everything;
 mod fenced;
 mod fhir;
 mod format;
+mod hooks;
 mod input;
 mod leases;
 mod once;
@@ -191,6 +192,7 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::Leases => leases::several(context).await?,
         Route::Lease(name) => leases::handle(context, &name).await?,
         Route::BreakLease(name) => leases::break_it(context, &name).await?,
+        Route::Changed(what) => hooks::changed(context, what).await?,
         Route::Channel(topic) => return channels::handle(context, topic).await,
     };
     Ok(Reply::Response(response))

@@ -151,7 +151,11 @@ impl Reply {
 /// The reply of an error: an OperationOutcome under `/fhir`, problem details elsewhere.
 pub fn failure(error: &Error, fhir: bool, path: &str) -> Response {
     if fhir {
-        return with_headers(error, Response::fhir(error.status(), OperationOutcome::from(error).to_json()));
+        let outcome = match error.kind {
+            Kind::Outside(_) => error.message.clone().into_owned(),
+            _ => OperationOutcome::from(error).to_json(),
+        };
+        return with_headers(error, Response::fhir(error.status(), outcome));
     }
     problem(error, path, [])
 }
@@ -220,5 +224,8 @@ fn title(kind: Kind) -> &'static str {
         Kind::Unavailable => "Not available",
         Kind::Misconfigured => "Misconfigured",
         Kind::OutcomeUnknown => "Outcome unknown",
+        Kind::NotSupported => "Not offered here",
+        Kind::Outside(_) => "Refused by the system of record",
+        Kind::BadOrigin => "Unfit answer of the system of record",
     }
 }

@@ -55,6 +55,8 @@ pub enum Route {
     SubscriptionTopic(Option<String>),
     /// `/fhir/websocket`
     SubscriptionSocket,
+    /// `/hooks/changed`, and `/hooks/changed/{type}/{id}`
+    Changed(Option<(ResourceType, String)>),
     /// `/channels/{topic}`
     Channel(Topic),
     /// `/wards/{id}/board`
@@ -127,6 +129,8 @@ impl Route {
             Route::Instance(..) | Route::Subscription(SubscriptionPath::One(_)) => &["GET", "PUT", "DELETE"],
             Route::Subscription(_) => &["GET", "POST"],
             Route::SubscriptionTopic(_) | Route::SubscriptionSocket => &["GET"],
+            Route::Changed(None) => &["POST"],
+            Route::Changed(Some(_)) => &["POST", "PUT", "DELETE"],
         }
     }
 
@@ -192,6 +196,8 @@ pub fn find(path: &str) -> Result<Route> {
         ["fhir", "$bulk-publish" | "%24bulk-publish", file] => {
             File::parse(file).map(Route::Publish).ok_or_else(nothing)
         }
+        ["hooks", "changed"] => Ok(Route::Changed(None)),
+        ["hooks", "changed", of, one] => Ok(Route::Changed(Some((kind(of)?, id(one)?)))),
         ["fhir", "metadata"] => Ok(Route::Metadata),
         ["fhir", "_history"] => Ok(Route::Log(None)),
         ["fhir", "websocket"] => Ok(Route::SubscriptionSocket),

@@ -24,6 +24,7 @@ use crate::fhir::search::{Asked, Place, parse};
 use crate::fhir::{
     Issue, Link, OperationOutcome, ResourceType, SearchEntry, SearchMode, Severity, is_shared, searchset,
 };
+use crate::sorted::sort;
 use crate::time::UnixMillis;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -53,10 +54,12 @@ fn page<P: Platform, R: Incoming>(
     let base = context.base();
     let mut asked = parse(kind, &query, is_strict(context.request)?, &base, context.platform.now())?;
     // The order of parameters means nothing, so that a page has one URL and one place in the cache.
-    asked.used.sort();
+    sort(&mut asked.used);
     let after = after.map(|text| {
         let wrong = || Error::invalid("_after", "this must come from a next link");
-        Place::parse(&text, asked.search.sort.len()).ok_or_else(wrong)
+        // Of a search that another server answers, the place is what that one gave.
+        let rules = if context.config.origin.is_some() { 1 } else { asked.search.sort.len() };
+        Place::parse(&text, rules).ok_or_else(wrong)
     });
     let after = after.transpose()?;
     let count = if asked.only_total { 0 } else { asked.count.unwrap_or(PAGE.0).min(PAGE.1) };

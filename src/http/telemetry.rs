@@ -4,7 +4,6 @@
 //! Invariant: a reading is acknowledged only when it is in the log of its patient and in that of every ward the patient is
 //! in. What was not acknowledged is sent again under the same id, and is in each log once.
 
-use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +15,8 @@ use crate::channel::telemetry::Reading as Sent;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::fhir::is_valid_id;
-use crate::sorted::BTreeMap;
+use crate::outgoing::join_all;
+use crate::sorted::{BTreeMap, object};
 use crate::time::UnixMillis;
 use crate::vitals::watch::Sample;
 use crate::vitals::{Consciousness, Milli, Parameter, Reading};
@@ -90,8 +90,8 @@ impl OfPatient {
         if readings.is_empty() {
             return Err(invalid("values", "there is nothing in it"));
         }
-        let values: serde_json::Map<String, Value> =
-            readings.iter().map(|one| (one.parameter.as_str().to_owned(), one.value.to_json(one.parameter))).collect();
+        let values = readings.iter().map(|one| (one.parameter.as_str().to_owned(), one.value.to_json(one.parameter)));
+        let values = object(&mut { values });
         let id = self.id.clone().or_else(|| at.map(|at| at.0.to_string())).unwrap_or_else(random);
         let at = at.unwrap_or(now);
         let sent = Sent { patient: self.patient.clone(), id, at, values: Value::from(values).to_string() };

@@ -5,10 +5,10 @@
 //! taken the others are given back. Where the caller dies in between, those that are not sure end by themselves, and whoever
 //! sees that releases the rest of the attempt ([`abandoned`]). A retry with the same request id finds what is its own.
 
-use futures_util::future::join_all;
-
 use super::{Ask, Asker, Cause, Group, Lease, LeaseName, Leases, Loss, RequestId, Told};
 use crate::error::{Error, Result};
+use crate::outgoing::join_all;
+use crate::sorted::sort;
 use crate::time::{Ttl, UnixMillis};
 
 /// So many leases are granted at once at most.
@@ -59,7 +59,7 @@ pub async fn grant(
     request_id: &RequestId,
     ttl: Ttl,
 ) -> Result<Several> {
-    names.sort();
+    sort(&mut names);
     names.dedup();
     let group = Group { attempt: attempt.clone(), names: names.clone() };
     let (mut found, mut known, mut last) = (Vec::new(), true, UnixMillis(0));

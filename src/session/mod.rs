@@ -29,7 +29,6 @@ pub mod registry;
 pub mod roster;
 pub mod token;
 
-use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use self::account::Standing;
@@ -41,6 +40,7 @@ use crate::access::{Principal, Role};
 use crate::config::Config;
 use crate::config::stores::On;
 use crate::error::{Error, Kind, Result};
+use crate::outgoing::join_all;
 use crate::sorted::BTreeMap;
 use crate::store::{Applied, Condition, Entry, Op, OpReply, Shard, Store};
 use crate::time::{Ttl, UnixMillis};
@@ -390,7 +390,8 @@ pub async fn revoke(store: &impl Store, ended: &[Ended]) -> Result<()> {
             expires: Some(ended.ends),
         });
     }
-    try_join_all(batches.into_iter().map(|(shard, batch)| store.apply(shard, batch))).await.map(|_| ())
+    let applied = join_all(batches.into_iter().map(|(shard, batch)| store.apply(shard, batch))).await;
+    applied.into_iter().try_for_each(|applied| applied.map(drop))
 }
 
 /// How a session stands in the store.

@@ -23,11 +23,10 @@
 
 use std::future::Future;
 
-use futures_util::future::try_join_all;
-
 use super::{Applied, Condition, Op, OpReply, Shard, Store};
 use crate::error::{Error, Result};
-use crate::sorted::BTreeMap;
+use crate::outgoing::join_all;
+use crate::sorted::{BTreeMap, sort_by};
 use crate::time::UnixMillis;
 
 /// What a value is called.
@@ -77,8 +76,9 @@ async fn run(store: &impl Store, ops: impl Iterator<Item = (Shard, Op)>) -> Resu
             Applied::Refused { .. } => Err(Error::internal("a store refused a batch without conditions")),
         }
     });
-    let mut replies: Vec<_> = try_join_all(batches).await?.into_iter().flatten().collect();
-    replies.sort_unstable_by_key(|(position, _)| *position);
+    let replies = join_all(batches).await.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut replies: Vec<_> = replies.into_iter().flatten().collect();
+    sort_by(&mut replies, |(a, _), (b, _)| a.cmp(b));
     Ok(replies.into_iter().map(|(_, reply)| reply).collect())
 }
 

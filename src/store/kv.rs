@@ -17,10 +17,9 @@
 
 use std::future::Future;
 
-use futures_util::future::try_join_all;
-
 use super::bytes::{Bytes, Cached, Name};
 use crate::error::Result;
+use crate::outgoing::join_all;
 use crate::time::{Clock, Ttl, UnixMillis};
 
 /// The shortest time that KV keeps something for.
@@ -56,7 +55,8 @@ fn open(kept: &[u8]) -> Option<Cached> {
 
 impl<N: Namespace + Clock> Bytes for Kv<N> {
     async fn read(&self, names: &[Name]) -> Result<Vec<Option<Cached>>> {
-        let found = try_join_all(names.iter().map(|name| async move { self.0.get(&full(name)).await })).await?;
+        let found = join_all(names.iter().map(|name| async move { self.0.get(&full(name)).await })).await;
+        let found = found.into_iter().collect::<Result<Vec<_>>>()?;
         let now = self.0.now();
         let live = |kept: Option<Vec<u8>>| open(&kept?).filter(|cached| now < cached.expires);
         Ok(found.into_iter().map(live).collect())
@@ -67,10 +67,11 @@ impl<N: Namespace + Clock> Bytes for Kv<N> {
         let put = |(name, cached): (Name, Cached)| async move {
             self.0.put(&full(&name), &seal(&cached), now.until(cached.expires).max(SHORTEST)).await
         };
-        try_join_all(values.into_iter().map(put)).await.map(|_| ())
+        join_all(values.into_iter().map(put)).await.into_iter().collect()
     }
 
     async fn delete(&self, names: &[Name]) -> Result<()> {
-        try_join_all(names.iter().map(|name| async move { self.0.delete(&full(name)).await })).await.map(|_| ())
+        let deleted = join_all(names.iter().map(|name| async move { self.0.delete(&full(name)).await })).await;
+        deleted.into_iter().collect()
     }
 }

@@ -103,6 +103,13 @@ impl Local {
         }))
     }
 
+    /// Where records are kept elsewhere.
+    pub fn at_origin(away: clinic::Away) -> Local {
+        let world = Rc::into_inner(Local::new().0).unwrap();
+        let desk = Desk::new(Ttl(0), UnixMillis(0)).away(Some(away));
+        Local(Rc::new(World { desk, ..world }))
+    }
+
     /// This deployment with the records of `backup`, and its topics too if `topics` says so, brought to the restore of now.
     pub fn brought_back(self, backup: Local, topics: bool) -> Local {
         let (ahead, backup) = (Rc::into_inner(self.0).unwrap(), Rc::into_inner(backup.0).unwrap());

@@ -10,6 +10,7 @@ use crate::channel::EventKind;
 use crate::channel::frame::{AROUND_EVENTS, WireEvent};
 use crate::channel::history::Page;
 use crate::error::{Error, Result};
+use crate::sorted::object;
 
 /// The kinds that say nothing but what a board says.
 const AS_THEY_ARE: [EventKind; 4] = [EventKind::Telemetry, EventKind::Score, EventKind::Alert, EventKind::Session];
@@ -60,13 +61,13 @@ fn sign(part: &Value) -> Option<Map<String, Value>> {
     code.get("coding")?.as_array()?.iter().any(followed).then(|| {
         let quantity = part.get("valueQuantity").map(|quantity| {
             let of = |name: &str| Some((name.to_owned(), quantity.get(name)?.clone()));
-            ["value", "unit", "system", "code"].into_iter().filter_map(of).collect::<Map<_, _>>().into()
+            object(&mut ["value", "unit", "system", "code"].into_iter().filter_map(of)).into()
         });
         let concept = part.get("valueCodeableConcept").map(|concept| codings(Some(concept)));
         let values = [("valueQuantity", quantity), ("valueCodeableConcept", concept)];
         let values = values.into_iter().chain([("valueBoolean", part.get("valueBoolean").cloned())]);
         let values = values.filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        std::iter::once(("code".to_owned(), code)).chain(values).collect()
+        object(&mut std::iter::once(("code".to_owned(), code)).chain(values))
     })
 }
 

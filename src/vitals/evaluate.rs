@@ -14,7 +14,7 @@ use crate::channel::EventKind;
 use crate::channel::outbox::{self, Event};
 use crate::config::alerts::Rules;
 use crate::error::Result;
-use crate::sorted::{BTreeMap, BTreeSet};
+use crate::sorted::{BTreeMap, BTreeSet, object};
 use crate::store::sql::Sql;
 use crate::time::{Entropy, Ttl, UnixMillis};
 
@@ -234,7 +234,7 @@ pub fn score_json(score: &Score, scale: news2::Scale) -> serde_json::Value {
         "spo2_scale": match scale { news2::Scale::One => 1, news2::Scale::Two => 2 },
         "newest_at": at(score.parts.iter().map(|part| part.latest.at).max()),
         "oldest_at": at(score.parts.iter().map(|part| part.latest.at).min()),
-        "parts": parts.collect::<serde_json::Map<_, _>>(),
+        "parts": object(&mut { parts }),
     })
 }
 

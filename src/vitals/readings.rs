@@ -8,6 +8,7 @@
 use super::codes::Charted;
 use super::{COUNTS, FRESH, Latest, Milli, Parameter, Reading, TELEMETRY};
 use crate::error::{Error, Result};
+use crate::sorted::sort_by;
 use crate::store::sql::{Row, Sql};
 use crate::time::UnixMillis;
 
@@ -96,7 +97,7 @@ pub fn latest(sql: &impl Sql, patient: &str) -> Result<Vec<Latest>> {
         &[patient.into(), TELEMETRY.into()],
     )?;
     let mut found: Vec<Latest> = rows.into_iter().map(latest_of).collect::<Result<_>>()?;
-    found.sort_by(|a, b| (a.reading.parameter, b.at, &b.source).cmp(&(b.reading.parameter, a.at, &a.source)));
+    sort_by(&mut found, |a, b| (a.reading.parameter, b.at, &b.source).cmp(&(b.reading.parameter, a.at, &a.source)));
     found.dedup_by_key(|latest| latest.reading.parameter);
     Ok(found)
 }

@@ -8,7 +8,7 @@ use super::alert::Bound;
 use super::news2::Scale;
 use super::{Milli, Parameter};
 use crate::error::{Error, Kind, Result};
-use crate::sorted::BTreeMap;
+use crate::sorted::{BTreeMap, object};
 use crate::store::sql::Sql;
 use crate::time::UnixMillis;
 
@@ -130,17 +130,10 @@ impl Thresholds {
 
     /// The JSON on the wire.
     pub fn to_json(&self) -> serde_json::Value {
-        let limits: serde_json::Map<String, serde_json::Value> = self
-            .limits
-            .iter()
-            .map(|(parameter, limit)| {
-                let bound = |value: Option<Milli>| value.map(|value| value.to_json(*parameter));
-                (
-                    parameter.as_str().to_owned(),
-                    serde_json::json!({ "low": bound(limit.low), "high": bound(limit.high) }),
-                )
-            })
-            .collect();
+        let limits = object(&mut self.limits.iter().map(|(parameter, limit)| {
+            let bound = |value: Option<Milli>| value.map(|value| value.to_json(*parameter));
+            (parameter.as_str().to_owned(), serde_json::json!({ "low": bound(limit.low), "high": bound(limit.high) }))
+        }));
         serde_json::json!({
             "spo2_scale": match self.scale { Scale::One => 1, Scale::Two => 2 },
             "monitoring": self.monitoring,

@@ -10,13 +10,13 @@
 
 use std::future::Future;
 
-use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::names;
 use crate::access::Owner;
 use crate::chart::head::{self, Head};
 use crate::error::{Error, Result};
+use crate::outgoing::join_all;
 use crate::store::{Applied, Condition, Entry, Op, Shard, Store};
 use crate::time::{Entropy, Ttl, UnixMillis};
 

@@ -63,6 +63,8 @@ pub struct Looked {
     pub writing: bool,
     /// Of the record, or the Patient: its version and when that was written, where it is asked for, known, and not deleted.
     pub version: Option<(u64, UnixMillis)>,
+    /// Of records that are kept elsewhere: where the patient is, is to be asked for again, as of this move of anybody.
+    pub due: Option<u64>,
 }
 
 /// The wish to read a view from its origin and keep it.

@@ -246,11 +246,9 @@ impl<'a> Plan<'a> {
         };
         if down {
             // Those without a value come last either way.
-            segments.sort_by_key(|piece| piece.from == Key::missing());
-            let some = segments.iter().filter(|piece| piece.from != Key::missing()).count();
-            if let Some(some) = segments.get_mut(..some) {
-                some.reverse();
-            }
+            let has_value = |piece: &Piece| piece.from != Key::missing();
+            let (some, none): (Vec<_>, Vec<_>) = segments.into_iter().partition(has_value);
+            segments = some.into_iter().rev().chain(none).collect();
         }
         Walk { driver, segments, sorts: true, down, check: (!single).then_some(number) }
     }

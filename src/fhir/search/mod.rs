@@ -155,6 +155,8 @@ pub struct Search {
     /// The patient in whose compartment everything is that the criteria find, where they say so: a search whose answer changes
     /// only when that patient's chart does.
     pub confined: Option<String>,
+    /// It as a query, for a server that answers it in our place.
+    pub text: String,
 }
 
 /// Where a page ended: the keys of its last record by the rules of the order, and that record's number.

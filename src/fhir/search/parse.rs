@@ -10,6 +10,8 @@ use super::quantity::Decimal;
 use super::terms::{date_numbers, last_updated};
 use super::{Criterion, Key, Piece, Search, Sort, SortBy, Test, text};
 use crate::error::{Error, Result};
+use crate::outgoing::encode;
+use crate::sorted::sort;
 use crate::time::UnixMillis;
 
 /// No search has more pieces than this: they are the parameters of one statement.
@@ -45,7 +47,8 @@ pub fn parse(
     base: &str,
     now: UnixMillis,
 ) -> Result<Asked> {
-    let search = Search { kind, ids: None, criteria: Vec::new(), sort: Vec::new(), confined: None };
+    let search =
+        Search { kind, ids: None, criteria: Vec::new(), sort: Vec::new(), confined: None, text: String::new() };
     let mut asked =
         Asked { search, count: None, total: false, only_total: false, used: Vec::new(), ignored: Vec::new() };
     let mut reader = Reader { kind, base, now, dates: Vec::new() };
@@ -61,6 +64,7 @@ pub fn parse(
             asked.ignored.push(shown(name));
         }
     }
+    asked.search.text = text_of(&asked.used, base);
     asked.search.criteria.extend(reader.dates.into_iter().map(|(_, pieces)| Criterion::Any(pieces)));
     let pieces = asked.search.criteria.iter().map(|criterion| match criterion {
         Criterion::Any(pieces) | Criterion::None(pieces) => pieces.len(),
@@ -69,6 +73,22 @@ pub fn parse(
         return Err(Error::invalid("query", "these are too many values for one search"));
     }
     Ok(asked)
+}
+
+/// What was understood as a query, in one order, but for how much of the answer is wanted; references to this server relative.
+fn text_of(used: &[(String, String)], base: &str) -> String {
+    let about = |name: &str| matches!(name, "_count" | "_total" | "_summary");
+    let own = format!("{base}/");
+    let mut each: Vec<String> = Vec::new();
+    for (name, value) in used.iter().filter(|(name, _)| !about(name)) {
+        let mut one = String::new();
+        encode(&mut one, name);
+        one.push('=');
+        encode(&mut one, &value.replace(&own, ""));
+        each.push(one);
+    }
+    sort(&mut each);
+    each.join("&")
 }
 
 /// A parameter's name, if it looks like one, for a message.

@@ -3,8 +3,6 @@
 //! Invariant: what is proposed was free when it was read, is not in the past, and is held or booked by its reference alone:
 //! the id of a proposal is that of its Slot.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::wanted::wrong;
@@ -15,6 +13,7 @@ use crate::fhir::search::Place;
 use crate::fhir::{Json, Resource, ResourceType, SearchEntry, SearchMode, at, relative, searchset};
 use crate::http::reply::Response;
 use crate::http::{Incoming, Platform, fhir, input, search, views};
+use crate::sorted::BTreeMap;
 
 /// Proposals by default, and at most.
 const COUNT: (u64, u64) = (50, 200);

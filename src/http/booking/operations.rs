@@ -13,6 +13,7 @@ use crate::fhir::{Resource, ResourceType};
 use crate::http::once::Once;
 use crate::http::{Incoming, Platform, fenced, views};
 use crate::lease::LeaseName;
+use crate::sorted::sort;
 
 fn settled() -> Error {
     Error::new(Kind::Conflict, "an Appointment of this status is not moved or cancelled").at("Appointment.status")
@@ -41,7 +42,7 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
             }
             plan.changes.push(slot.turned(status, self.now())?);
         }
-        displaced.sort();
+        sort(&mut displaced);
         displaced.dedup();
         for id in displaced {
             let Some(held) = self.read(ResourceType::Appointment, &id).await? else { continue };

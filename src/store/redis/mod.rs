@@ -11,7 +11,6 @@
 //! What is asked of the Redis: one primary that answers every command, writes that stay once acknowledged, `noeviction`,
 //! version 5 or later, and a clock that is kept in time.
 
-pub mod breaker;
 pub mod protocol;
 pub mod script;
 
@@ -21,12 +20,12 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
 
-use self::breaker::{Breaker, Gate};
 use self::protocol::{Fate, Form, Refusal};
 use self::script::{Call, Command};
 use super::{Applied, Op, Shard, Store, turn};
 use crate::config::stores::Redis as Access;
 use crate::error::{Error, Kind, Result};
+use crate::outgoing::breaker::{Breaker, Gate};
 use crate::outgoing::{Http, Request, backoff};
 use crate::time::Ttl;
 

@@ -1,4 +1,4 @@
-//! The breaker: while Redis does not answer, everybody is told so at once, and one call at a time looks whether it is back.
+//! The breaker: while a server does not answer, everybody is told so at once, and one call at a time looks whether it is back.
 //!
 //! Invariant: after `FAILURES` failures without a success between them nothing is sent but one probe every `COOL`; the
 //! first success lets everything through again.
@@ -19,7 +19,7 @@ const LONGEST: Ttl = Ttl::from_secs(5);
 pub enum Gate {
     /// It may.
     Open,
-    /// It may, once, to see whether Redis is back.
+    /// It may, once, to see whether the server is back.
     Probe,
     /// It may not, for so long.
     Shut(Ttl),
@@ -46,13 +46,13 @@ impl Breaker {
         }
     }
 
-    /// Redis answered. Gives whether it had been away.
+    /// The server answered. Gives whether it had been away.
     pub fn answered(&self) -> bool {
         self.failures.set(0);
         self.shut_until.replace(None).is_some()
     }
 
-    /// Redis did not answer, or said that it cannot before `after`. Gives whether this is where the breaker opened.
+    /// The server did not answer, or said that it cannot before `after`. Gives whether this is where the breaker opened.
     pub fn failed(&self, now: UnixMillis, after: Option<Ttl>) -> bool {
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
