@@ -44,6 +44,9 @@ const stops = {
   },
   async "board-lost"(page, clinic) {
     await stops.board(page, clinic);
+    // The words of both languages are there a second after the page is, so that it can be turned over without the server.
+    const words = () => new Set(performance.getEntriesByType("resource").flatMap(({ name }) => name.match(/\/js\/(?:en|zh)-/) ?? [])).size === 2;
+    await page.waitForFunction(words);
     await page.context().setOffline(true);
     await page.locator(".downtime").waitFor();
   },
