@@ -25,6 +25,9 @@ use crate::time::{Ttl, UnixMillis};
 const NDJSON: &str = "application/fhir+ndjson";
 /// What is published, in the order of the manifest.
 const TYPES: [ResourceType; 3] = [ResourceType::Location, ResourceType::Schedule, ResourceType::Slot];
+/// So much of what was before is told again to whoever asks for changes since an instant: a clock that steps back by less hides
+/// nothing.
+const OVERLAP: Ttl = Ttl::from_secs(2);
 const DAY_MS: u64 = 24 * 60 * 60_000;
 
 /// What a path under `/fhir/$bulk-publish` means.
@@ -122,10 +125,6 @@ fn manifest<P: Platform, R: Incoming>(context: &Context<'_, P, R>, since: Option
 fn unexpected() -> Error {
     Error::internal("the clinic's object answered something else than was asked")
 }
-
-/// What a client that asks for changes since an instant is given again: the clocks of the objects that wrote them are less
-/// than this apart.
-const OVERLAP: Ttl = Ttl::from_secs(2);
 
 #[cfg(test)]
 mod tests;
