@@ -5,6 +5,7 @@
 //! than the last acknowledged write.
 
 pub mod cache;
+mod event;
 pub mod fences;
 pub mod head;
 pub mod holds;
@@ -16,5 +17,6 @@ mod search;
 mod wards;
 mod whole_sql;
 
-pub use records_sql::{begin_anew, commit, concerned, current, event, prepare, run, schedule, state};
+pub use event::{event, schedule};
+pub use records_sql::{begin_anew, commit, concerned, current, prepare, run, state};
 pub use wards::patients_in;

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 
-use super::{ClinicReply, ClinicRequest, mismatch};
+use super::{ClinicReply, ClinicRequest, unexpected};
 use crate::access::audit::Actor;
 use crate::access::{Action, Principal, Role, Scope, decide};
 use crate::chart;
@@ -34,7 +34,7 @@ where
             ClinicReply::Committed(Committed::All(_)) => tries = TRIES,
             ClinicReply::Committed(_) if tries > 0 => tries = tries.saturating_sub(1),
             ClinicReply::Committed(_) => return Err(Error::internal("a hold could not be ended")),
-            _ => return Err(mismatch()),
+            _ => return Err(unexpected()),
         }
     }
     holds::note(sql)

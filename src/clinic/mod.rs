@@ -10,8 +10,10 @@ pub mod courier;
 mod desk;
 mod following;
 pub mod holds;
+mod message;
 pub mod notices;
 pub mod origin;
+mod port;
 pub mod position;
 mod records;
 pub mod sessions;
@@ -19,220 +21,25 @@ pub mod subscriptions;
 pub mod watch;
 pub mod writes;
 
-use std::future::Future;
-
-use serde::{Deserialize, Serialize};
-
-use self::care::CareRequest;
 pub use self::desk::{Away, Desk, Handled};
-use self::origin::{OriginRequest, intents};
+pub use self::message::{ClinicReply, ClinicRequest};
+use self::origin::intents;
+pub use self::port::{Clinic, unexpected};
 pub use self::records::Records;
-use self::sessions::{SessionReply, SessionRequest};
-use self::subscriptions::{Stored, SubscriptionRequest};
 use crate::access::audit::{self, Actor, Did, Outcome};
-use crate::access::{Owner, Scope};
-use crate::channel::cursor::Snapshot;
-use crate::channel::{Topic, outbox};
-use crate::chart;
+use crate::channel::outbox;
 use crate::chart::cache::apart::Heads;
-use crate::chart::cache::{self, Fill, Filling, Looked, Whose};
-use crate::chart::head::{Head, Touched};
-use crate::chart::records::{Answer, Batch, Committed, Query};
-use crate::error::{Error, Kind, Result};
-use crate::session::account::{Account, Change, Standing};
+use crate::chart::cache::{self, Filling, Whose};
+use crate::chart::head::Touched;
+use crate::chart::records::Answer;
+use crate::error::{Error, Result};
 use crate::session::registry::{self, Which};
 use crate::session::{limit, roster};
-use crate::sorted::BTreeSet;
-use crate::store::Store;
-use crate::store::agenda;
-use crate::store::restored;
 use crate::store::sql::Sql;
+use crate::store::{Store, agenda, restored};
 use crate::time::{Clock, Entropy, Ttl, UnixMillis};
-use crate::vitals;
-use crate::vitals::watch::{Sample, Watch};
-
-/// What the clinic's object can be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClinicRequest {
-    /// Reads records.
-    Query {
-        /// What of them the reader reaches.
-        scope: Scope,
-        /// What is read.
-        query: Query,
-    },
-    /// Writes records.
-    Commit(Batch),
-    /// The heads of whoever a view is about.
-    Look {
-        /// Whose.
-        whose: Whose,
-        /// Whether the version of the record is wanted.
-        version: bool,
-    },
-    /// The patients of a view, where their heads are not kept here.
-    Whose(Whose),
-    /// Reads records to be kept as a view, unless another does.
-    Fill(Fill),
-    /// The token of a fill comes back, and nothing was kept.
-    GiveBack {
-        /// The view's name in the cache.
-        view: String,
-        /// The token.
-        token: u64,
-    },
-    /// About sign-ins and sessions.
-    Session(SessionRequest),
-    /// Adds an account.
-    CreateAccount {
-        /// The account.
-        account: Account,
-        /// The hash of its password.
-        hash: String,
-        /// Only if it is the first of all.
-        only_first: bool,
-        /// Who adds it.
-        actor: Actor,
-    },
-    /// Changes an account.
-    ChangeAccount {
-        /// Its id.
-        id: String,
-        /// What changes.
-        change: Change,
-        /// Who changes it.
-        actor: Actor,
-    },
-    /// The sessions of an account have heard of its change.
-    Heard(Standing),
-    /// Something is done that changes no record.
-    Audit {
-        /// Who does it.
-        actor: Actor,
-        /// To what.
-        entity: String,
-        /// Why, in the actor's words.
-        reason: String,
-    },
-    /// An account by id.
-    Account {
-        /// Its id.
-        id: String,
-    },
-    /// Accounts by user name.
-    Accounts {
-        /// Only after this user name.
-        after: String,
-        /// At most this many.
-        count: u64,
-    },
-    /// What whoever cares for patients asks.
-    Care {
-        /// Which patients the asker reaches.
-        scope: Scope,
-        /// What is asked.
-        request: CareRequest,
-    },
-    /// What monitors say: it is watched here, and no record.
-    Telemetry {
-        /// Which patients the monitors may speak of.
-        scope: Scope,
-        /// What they say.
-        samples: Vec<Sample>,
-    },
-    /// About records that are kept elsewhere.
-    Origin(OriginRequest),
-    /// What subscribers ask.
-    Subscription(SubscriptionRequest),
-    /// Which of these patients a subscriber reaches now.
-    Reached {
-        /// The subscription's id.
-        subscription: String,
-        /// The ids of Patients.
-        patients: BTreeSet<String>,
-    },
-    /// Something else, and where in these topics it is read.
-    At {
-        /// What is asked.
-        request: Box<ClinicRequest>,
-        /// The topics.
-        topics: Vec<Topic>,
-    },
-}
-
-impl ClinicRequest {
-    /// Whether at `now` it can leave something for [`courier`] to bring.
-    pub fn may_owe(&self, watch: &Watch, now: UnixMillis) -> bool {
-        match self {
-            ClinicRequest::Commit(_) | ClinicRequest::ChangeAccount { .. } => true,
-            ClinicRequest::Care { request, .. } => request.is_change(),
-            ClinicRequest::Session(request) => request.may_owe(),
-            ClinicRequest::Origin(_) => true,
-            ClinicRequest::Subscription(request) => request.may_owe(),
-            ClinicRequest::Telemetry { samples, .. } => following::is_due(watch, now, samples),
-            ClinicRequest::At { request, .. } => request.may_owe(watch, now),
-            _ => false,
-        }
-    }
-
-    /// Whether repeating it after a lost answer could do something twice.
-    pub fn is_change(&self) -> bool {
-        match self {
-            ClinicRequest::Query { .. }
-            | ClinicRequest::Look { .. }
-            | ClinicRequest::Whose(_)
-            | ClinicRequest::Fill(_)
-            | ClinicRequest::GiveBack { .. }
-            | ClinicRequest::Account { .. }
-            | ClinicRequest::Accounts { .. }
-            | ClinicRequest::Reached { .. }
-            // Whatever was not heard has changed no record.
-            | ClinicRequest::Origin(_)
-            // It is known by its time: said again it changes nothing.
-            | ClinicRequest::Telemetry { .. } => false,
-            ClinicRequest::Care { request, .. } => request.is_change(),
-            ClinicRequest::Session(request) => request.is_change(),
-            ClinicRequest::Subscription(request) => request.is_change(),
-            ClinicRequest::At { request, .. } => request.is_change(),
-            _ => true,
-        }
-    }
-}
-
-/// What the clinic's object answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClinicReply {
-    /// Of a query.
-    Answer(Answer),
-    /// Of a commit.
-    Committed(Committed),
-    /// Of heads.
-    Looked(Looked),
-    /// Of whose a view is: their heads as the records have them, and the number of this state of the records.
-    Whose(Vec<Head>, u64),
-    /// Of a fill.
-    Filling(Filling),
-    /// About sign-ins and sessions.
-    Session(SessionReply),
-    /// Of an account that was asked for.
-    Account(Option<Account>),
-    /// Of an account that was added or changed.
-    Changed(Account),
-    /// Of accounts.
-    Accounts(Vec<Account>),
-    /// Of telemetry: whom each sample is of; `None` where it is out of reach or there is no such patient.
-    Owners(Vec<Option<Owner>>),
-    /// Of care: JSON.
-    Json(String),
-    /// Of subscriptions.
-    Subscriptions(Vec<Stored>),
-    /// The patients who are reached.
-    Reached(BTreeSet<String>),
-    /// Something else, and where in the topics it was read.
-    At(Box<ClinicReply>, Vec<Snapshot>),
-    /// Done, and nothing to say.
-    Done,
-}
+use crate::vitals::watch::Watch;
+use crate::{chart, vitals};
 
 /// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
@@ -397,94 +204,6 @@ fn answer(
 
 fn entity_of(user: &str) -> String {
     format!("account/{user}")
-}
-
-fn mismatch() -> Error {
-    Error::internal("the clinic's object answered something else than was asked")
-}
-
-/// The clinic's object as its callers see it.
-pub trait Clinic {
-    /// Asks it. Where no answer comes within the deadline: `Unavailable` for a read, `OutcomeUnknown` for a change.
-    fn ask(&self, request: ClinicRequest) -> impl Future<Output = Result<ClinicReply>>;
-
-    /// Reads records within `scope`.
-    fn query(&self, scope: Scope, query: Query) -> impl Future<Output = Result<Answer>> {
-        let asked = self.ask(ClinicRequest::Query { scope, query });
-        async {
-            match asked.await? {
-                ClinicReply::Answer(answer) => Ok(answer),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// Writes records.
-    fn commit(&self, batch: Batch) -> impl Future<Output = Result<Committed>> {
-        let asked = self.ask(ClinicRequest::Commit(batch));
-        async {
-            match asked.await? {
-                ClinicReply::Committed(committed) => Ok(committed),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// The head of `patient`.
-    fn head(&self, patient: &str) -> impl Future<Output = Result<Option<Head>>> {
-        let asked = self.ask(ClinicRequest::Look { whose: Whose::Patient(patient.to_owned()), version: false });
-        async {
-            match asked.await? {
-                ClinicReply::Looked(looked) => Ok(looked.heads.into_iter().next()),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// The account with this id: 404 where there is none.
-    fn account(&self, id: &str) -> impl Future<Output = Result<Account>> {
-        let asked = self.ask(ClinicRequest::Account { id: id.to_owned() });
-        async {
-            match asked.await? {
-                ClinicReply::Account(Some(account)) => Ok(account),
-                ClinicReply::Account(None) => Err(Error::new(Kind::NotFound, "there is no such account")),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// What `request` of somebody who reaches `scope` gives, as JSON.
-    fn care(&self, scope: Scope, request: CareRequest) -> impl Future<Output = Result<String>> {
-        let asked = self.ask(ClinicRequest::Care { scope, request });
-        async {
-            match asked.await? {
-                ClinicReply::Json(json) => Ok(json),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// Has `samples` of what `scope` reaches watched, and gives whom each is of.
-    fn telemetry(&self, scope: Scope, samples: Vec<Sample>) -> impl Future<Output = Result<Vec<Option<Owner>>>> {
-        let asked = self.ask(ClinicRequest::Telemetry { scope, samples });
-        async {
-            match asked.await? {
-                ClinicReply::Owners(owners) => Ok(owners),
-                _ => Err(mismatch()),
-            }
-        }
-    }
-
-    /// Adds or changes an account: `request` says which.
-    fn change(&self, request: ClinicRequest) -> impl Future<Output = Result<Account>> {
-        let asked = self.ask(request);
-        async {
-            match asked.await? {
-                ClinicReply::Changed(account) => Ok(account),
-                _ => Err(mismatch()),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@
 
 use std::future::Future;
 
-use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
+use super::{Clinic, ClinicReply, ClinicRequest, unexpected};
 use crate::access::Scope;
-use crate::channel::Topic;
 use crate::channel::cursor::Snapshot;
-use crate::channel::outbox;
+use crate::channel::{Topic, outbox};
 use crate::chart::records::{Answer, Query};
 use crate::error::Result;
 use crate::store::sql::Sql;
@@ -57,7 +56,7 @@ pub trait Positioned: Clinic {
                 ClinicReply::At(reply, snapshots) => {
                     Ok((*reply, Positions(topics.into_iter().zip(snapshots).collect())))
                 }
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }
@@ -72,7 +71,7 @@ pub trait Positioned: Clinic {
         async move {
             match self.ask_at(ClinicRequest::Query { scope, query }, topics).await? {
                 (ClinicReply::Answer(answer), positions) => Ok((answer, positions)),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The clinic's object as where heads and records come from.
 
-use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
+use super::{Clinic, ClinicReply, ClinicRequest, unexpected};
 use crate::access::Scope;
 use crate::chart::cache::split::Origin;
 use crate::chart::cache::{Fill, Filling, Looked, Source, Whose};
@@ -13,14 +13,14 @@ impl<C: Clinic> Source for C {
     async fn look(&self, whose: &Whose, version: bool) -> Result<Looked> {
         match self.ask(ClinicRequest::Look { whose: whose.clone(), version }).await? {
             ClinicReply::Looked(looked) => Ok(looked),
-            _ => Err(mismatch()),
+            _ => Err(unexpected()),
         }
     }
 
     async fn fill(&self, fill: Fill) -> Result<Filling> {
         match self.ask(ClinicRequest::Fill(fill)).await? {
             ClinicReply::Filling(filling) => Ok(filling),
-            _ => Err(mismatch()),
+            _ => Err(unexpected()),
         }
     }
 
@@ -45,7 +45,7 @@ impl<C: Clinic> Origin for Records<C> {
     async fn heads(&self, whose: &Whose) -> Result<(Vec<Head>, u64)> {
         match self.0.ask(ClinicRequest::Whose(whose.clone())).await? {
             ClinicReply::Whose(heads, order) => Ok((heads, order)),
-            _ => Err(mismatch()),
+            _ => Err(unexpected()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clinic, ClinicReply, ClinicRequest, mismatch, subscriptions};
+use super::{Clinic, ClinicReply, ClinicRequest, subscriptions, unexpected};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::bar::{Listener, ask_again};
 use crate::access::signed_out;
@@ -219,7 +219,7 @@ pub trait Sessions: Clinic {
         async {
             match asked.await? {
                 ClinicReply::Session(reply) => Ok(reply),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }
@@ -236,7 +236,7 @@ pub trait Sessions: Clinic {
                     "too many wrong passwords for this account or from this address; wait before trying again",
                 )
                 .retry_after(ttl)),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }
@@ -247,7 +247,7 @@ pub trait Sessions: Clinic {
         async {
             match asked.await? {
                 SessionReply::Ended(ended) => Ok(ended),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }
@@ -258,7 +258,7 @@ pub trait Sessions: Clinic {
         async {
             match asked.await? {
                 SessionReply::Listed(listed) => Ok(listed),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }
@@ -271,7 +271,7 @@ pub trait Sessions: Clinic {
                 SessionReply::Confirmed(Confirmed::Open) => Ok(()),
                 SessionReply::Confirmed(Confirmed::Ended) => Err(signed_out()),
                 SessionReply::Confirmed(Confirmed::Changed) => Err(being_changed()),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::following::Roll;
-use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
+use super::{Clinic, ClinicReply, ClinicRequest, unexpected};
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::access::{Action, Owner, Role, Scope, decide, refused};
 use crate::channel::Topic;
@@ -336,7 +336,7 @@ pub trait Subscriptions: Clinic {
         async {
             match asked.await? {
                 ClinicReply::Subscriptions(all) => Ok(all),
-                _ => Err(mismatch()),
+                _ => Err(unexpected()),
             }
         }
     }
@@ -358,7 +358,7 @@ pub trait Subscriptions: Clinic {
         let patients = about.iter().flatten().cloned().collect();
         let asked = self.ask(ClinicRequest::Reached { subscription: id.to_owned(), patients });
         async move {
-            let ClinicReply::Reached(reached) = asked.await? else { return Err(mismatch()) };
+            let ClinicReply::Reached(reached) = asked.await? else { return Err(unexpected()) };
             let told = page.events.iter().zip(&about).map(|(logged, about)| Told {
                 number: logged.offset,
                 at: logged.event.at,

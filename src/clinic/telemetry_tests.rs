@@ -1,10 +1,11 @@
 use super::*;
-use crate::access::{Action, Principal, Role, decide};
+use crate::access::{Action, Owner, Principal, Role, decide};
 use crate::channel::outbox;
-use crate::chart::records::{Change, Guard, Write};
+use crate::chart::records::{Batch, Change, Guard, Write};
 use crate::fhir::Resource;
 use crate::testing::{Local, block_on};
 use crate::time::{Clock, Ttl};
+use crate::vitals::watch::Sample;
 use crate::vitals::{Milli, Parameter, Reading};
 
 fn principal(role: Role) -> Principal {

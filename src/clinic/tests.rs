@@ -3,7 +3,7 @@ use super::*;
 use crate::access::{Action, Principal, Role, decide};
 use crate::channel::{Topic, history};
 use crate::chart::head;
-use crate::chart::records::{Guard, Refusal, Write};
+use crate::chart::records::{Batch, Committed, Guard, Query, Refusal, Write};
 use crate::fhir::search::{Search, parse};
 use crate::fhir::{Resource, ResourceType};
 use crate::testing::{Local, block_on};

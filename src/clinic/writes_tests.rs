@@ -3,7 +3,9 @@
 use super::*;
 use crate::access::{Action, Principal, Role, decide};
 use crate::chart::cache::apart::{Heads, Seen};
+use crate::chart::head::Head;
 use crate::chart::records::{Batch, Change as Write, Committed, Guard, Write as Content};
+use crate::error::Kind;
 use crate::fhir::{Resource, ResourceType};
 use crate::store::memory::Fault;
 use crate::store::{Applied, Op, Shard, Store};

@@ -9,6 +9,7 @@ use super::reply::{self, Response};
 use super::{Context, Incoming, Platform, fenced, fhir, input};
 use crate::access::{Action, Scope, refused};
 use crate::chart::records::{Answer, Batch, Change, Committed, Guard, Query, Refusal, Stamp, Write};
+use crate::clinic::unexpected;
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{
     Bundle, BundleKind, Entry, Identifier, Issue, Outcome, Resource, ResourceType, Verb, is_shared, relative,
@@ -168,7 +169,7 @@ async fn lookup<P: Platform, R: Incoming>(
     let scope = caller.may(writing(ResourceType::Observation, true))?;
     match context.platform.query(scope, Query::Identified(wanted.clone())).await? {
         Answer::Ids(ids) => Ok(wanted.into_iter().zip(ids).filter_map(|(wanted, id)| Some((wanted, id?))).collect()),
-        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+        _ => Err(unexpected()),
     }
 }
 

@@ -6,9 +6,9 @@ use super::reply::Response;
 use super::{Context, Incoming, Platform, input};
 use crate::access::{Action, Role, Scope};
 use crate::channel::Topic;
-use crate::clinic::care::CareRequest;
 use crate::clinic::position::Positioned;
 use crate::clinic::{ClinicReply, ClinicRequest};
+use crate::clinic::{care::CareRequest, unexpected};
 use crate::error::{Error, Result};
 use crate::fhir::is_valid_id;
 use crate::vitals::thresholds::{Thresholds, Wire};
@@ -35,7 +35,7 @@ async fn read<P: Platform, R>(
 ) -> Result<Response> {
     match context.platform.ask_at(ClinicRequest::Care { scope, request }, topics).await? {
         (ClinicReply::Json(json), positions) => Ok(Response::json(200, json).read_at(&positions)),
-        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+        _ => Err(unexpected()),
     }
 }
 

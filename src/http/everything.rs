@@ -13,6 +13,7 @@ use crate::access::Action;
 use crate::chart::cache::Whose;
 use crate::chart::cache::read::{Ask, Render, Rendered};
 use crate::chart::records::{Answer, Mark, Query};
+use crate::clinic::unexpected;
 use crate::config::cache::Class;
 use crate::error::{Error, Result};
 use crate::fhir::{Link, ResourceType, SearchEntry, SearchMode, history_bundle, searchset};
@@ -27,10 +28,6 @@ pub fn since(parameters: &[(String, String)]) -> Result<Option<UnixMillis>> {
 /// `value` as one more parameter of a query, if there is one. It needs no encoding.
 fn more(name: &str, value: Option<String>) -> String {
     value.map(|value| format!("&{name}={value}")).unwrap_or_default()
-}
-
-fn unexpected() -> Error {
-    Error::internal("the clinic's object answered something else than was asked")
 }
 
 /// `GET /fhir/Patient/{id}/$everything`

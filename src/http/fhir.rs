@@ -16,8 +16,8 @@ use crate::channel::subscription::Subject;
 use crate::chart::cache::read::Ask;
 use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Record, Refusal, Stamp, Write};
-use crate::clinic::origin::OriginRequest;
 use crate::clinic::{ClinicReply, ClinicRequest};
+use crate::clinic::{origin::OriginRequest, unexpected};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{
     HistoryEntry, Link, Method, Resource, ResourceType, capability_statement, history_bundle, is_shared,
@@ -159,7 +159,7 @@ async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query:
         Answer::Found(found) => Ok(found),
         Answer::Missing => Err(missing()),
         Answer::OutOfReach => Err(refused()),
-        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+        _ => Err(unexpected()),
     }
 }
 
@@ -172,7 +172,7 @@ async fn several<P: Platform, R>(
         Answer::Several(records, more) => Ok((records, more)),
         Answer::Missing => Err(missing()),
         Answer::OutOfReach => Err(refused()),
-        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+        _ => Err(unexpected()),
     }
 }
 
@@ -337,7 +337,6 @@ async fn commit<P: Platform, R: Incoming>(
     let batch = Batch { once, fences, ..Batch::new(scope, caller.actor(&context.id), vec![change.clone()]) };
     match context.platform.commit(batch).await? {
         Committed::All(stamps) => {
-            let unexpected = || Error::internal("the clinic's object answered something else than was asked");
             let stamp = stamps.into_iter().next().ok_or_else(unexpected)?;
             Ok(written(context, &change, stamp))
         }

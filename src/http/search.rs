@@ -17,8 +17,8 @@ use crate::channel::Topic;
 use crate::chart::cache::read::{Ask, Render, Rendered};
 use crate::chart::cache::{Whose, life};
 use crate::chart::records::{Answer, Query, Record};
-use crate::clinic::Clinic;
 use crate::clinic::position::Positioned;
+use crate::clinic::{Clinic, unexpected};
 use crate::error::{Error, Result};
 use crate::fhir::search::{Asked, Place, parse};
 use crate::fhir::{
@@ -124,7 +124,7 @@ pub async fn own(clinic: &impl Clinic, scope: Scope, own: Own<'_>) -> Result<(Ve
     let query = Query::Search { search: asked.search, after: own.after, count: own.count, total: false };
     match clinic.query(scope, query).await? {
         Answer::Search(records, next, _) => Ok((records, next)),
-        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+        _ => Err(unexpected()),
     }
 }
 

@@ -13,8 +13,11 @@ use super::sign_in::{Transport, issue};
 use super::{Context, Incoming, Platform, input, sessions};
 use crate::access::audit::Actor;
 use crate::access::{Action, Principal, Role, refused};
-use crate::clinic::sessions::{SessionRequest, Sessions};
 use crate::clinic::{ClinicReply, ClinicRequest};
+use crate::clinic::{
+    sessions::{SessionRequest, Sessions},
+    unexpected,
+};
 use crate::error::{Error, Kind, Result};
 use crate::session::account::{Account, Change, Standing, check_bindings, check_practitioner, is_username};
 use crate::session::{self, password, signed_out, token};
@@ -187,7 +190,7 @@ async fn list<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<R
             let users: Vec<_> = accounts.iter().map(user_body).collect();
             Ok(Response::json(200, write(&serde_json::json!({ "users": users }))?))
         }
-        _ => Err(Error::internal("the clinic's object answered something else than was asked")),
+        _ => Err(unexpected()),
     }
 }
 

@@ -448,9 +448,9 @@ fn each_mutant_of_the_object_is_caught() {
     all_are_caught(&MUTANTS, Object::new);
 }
 
-/// Both on a Redis: run by tests/store/lease-histories.test.mjs, which has the program.
+/// Both on a Redis.
 #[test]
-#[ignore = "needs a redis-server"]
+#[ignore = "tests/store/lease-histories.test.mjs starts the Redis that it needs"]
 fn histories_on_redis() {
     let server = Rc::new(RefCell::new(redis::Server::start(std::env::var("REDIS_SERVER").unwrap())));
     server.borrow_mut().passes_on_as_the_rules_do();

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::client::Client;
 use self::intents::{Intent, Written};
 use super::care::CareRequest;
-use super::{Clinic, ClinicReply, ClinicRequest, mismatch};
+use super::{Clinic, ClinicReply, ClinicRequest, unexpected};
 use crate::access::Owner;
 use crate::chart::cache::seal::Cipher;
 use crate::chart::cache::{Fill, Filling, Looked, Whose};
@@ -92,7 +92,7 @@ impl<C: Clinic, H: Http, X: Cipher> Clinic for AtOrigin<C, H, X> {
                 let view = taken.view.clone();
                 let filling = match self.clinic.ask(ClinicRequest::Fill(taken)).await? {
                     ClinicReply::Filling(filling) => filling,
-                    _ => return Err(mismatch()),
+                    _ => return Err(unexpected()),
                 };
                 Ok(ClinicReply::Filling(match filling {
                     Filling::Busy { head } => Filling::Busy { head },
@@ -111,7 +111,7 @@ impl<C: Clinic, H: Http, X: Cipher> Clinic for AtOrigin<C, H, X> {
                 // The position first: what comes after it may be in the answer already, and nothing is missing.
                 let nothing = Box::new(ClinicRequest::Account { id: String::new() });
                 let at = ClinicRequest::At { request: nothing, topics };
-                let ClinicReply::At(_, positions) = self.clinic.ask(at).await? else { return Err(mismatch()) };
+                let ClinicReply::At(_, positions) = self.clinic.ask(at).await? else { return Err(unexpected()) };
                 let reply = Box::pin(self.ask(*request)).await?;
                 Ok(ClinicReply::At(Box::new(reply), positions))
             }
@@ -140,7 +140,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         let whose = Whose::Patient(patient.to_owned());
         match self.clinic.ask(ClinicRequest::Look { whose, version: false }).await? {
             ClinicReply::Looked(looked) => Ok(looked),
-            _ => Err(mismatch()),
+            _ => Err(unexpected()),
         }
     }
 
@@ -172,7 +172,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
     async fn tell(&self, request: OriginRequest) -> Result<()> {
         match self.clinic.ask(ClinicRequest::Origin(request)).await? {
             ClinicReply::Done => Ok(()),
-            _ => Err(mismatch()),
+            _ => Err(unexpected()),
         }
     }
 

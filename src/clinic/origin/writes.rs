@@ -13,7 +13,7 @@ use super::{AtOrigin, OriginRequest, unsupported};
 use crate::chart::cache::seal::Cipher;
 use crate::chart::holds::HoldChange;
 use crate::chart::records::{Batch, Change, Committed, Guard, Refusal, Stamp, Write, settles};
-use crate::clinic::{Clinic, ClinicReply, ClinicRequest, mismatch};
+use crate::clinic::{Clinic, ClinicReply, ClinicRequest, unexpected};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{ResourceType, at, has, is_shared, of_kind};
 use crate::outgoing::{Http, Response};
@@ -59,7 +59,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         match self.clinic.ask(ClinicRequest::Origin(OriginRequest::Intend(intent))).await? {
             ClinicReply::Done => {}
             ClinicReply::Committed(refused) => return Ok(refused),
-            _ => return Err(mismatch()),
+            _ => return Err(unexpected()),
         }
         let sent = match batch.changes.as_slice() {
             [change] => self.one(change, &judged).await,

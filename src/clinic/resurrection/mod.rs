@@ -17,6 +17,8 @@ use super::courier::Courier;
 use super::sessions::{SessionReply, SessionRequest, Sessions, SignedIn};
 use super::*;
 use crate::access::{Principal, Role};
+use crate::error::Kind;
+use crate::session::account::{Account, Change};
 use crate::session::limit::Places;
 use crate::session::token::Token;
 use crate::session::{self, Lifetimes, SignIn};

@@ -96,7 +96,8 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
         };
         let count = usize::try_from(count.clamp(1, COUNT.1)).unwrap_or(usize::MAX);
 
-        let mut of_schedules: Asked = Vec::new();
+        // One that says nothing of it is active.
+        let mut of_schedules: Asked = vec![("active:not".to_owned(), "false".to_owned())];
         for (name, kind) in ACTORS {
             let actors: Vec<String> = values(name)
                 .iter()
@@ -118,10 +119,7 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
         }
         let mut found: BTreeMap<String, Value> = BTreeMap::new();
         for Record { id, body, .. } in schedules {
-            let schedule: Value = body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
-            if *at(&schedule, "/active") != Value::Bool(false) {
-                found.insert(id, schedule);
-            }
+            found.insert(id, body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default());
         }
         let mut proposals = Vec::new();
         if !found.is_empty() {

@@ -20,6 +20,7 @@ use crate::access::{Action, Scope, refused};
 use crate::chart::fences::Fence;
 use crate::chart::holds::Hold;
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Refusal, Stamp, Write};
+use crate::clinic::unexpected;
 use crate::error::{Error, Result};
 use crate::fhir::{
     Issue, OperationOutcome, Resource, ResourceType, SearchEntry, SearchMode, Severity, relative, searchset,
@@ -135,7 +136,7 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
             Answer::Found(found) => found,
             Answer::Missing => return Ok(None),
             Answer::OutOfReach => return Err(refused()),
-            _ => return Err(Error::internal("the clinic's object answered something else than was asked")),
+            _ => return Err(unexpected()),
         };
         let Some(body) = record.body else { return Ok(None) };
         let unreadable = |_| Error::internal("a stored record could not be read");
@@ -169,7 +170,6 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
 
     async fn commit(&self, plan: Plan) -> Done {
         let Plan { changes, holds, fences, reason, held } = plan;
-        let unexpected = || Error::internal("the clinic's object answered something else than was asked");
         let appointment = changes.last().cloned().ok_or_else(unexpected)?;
         let actor = self.caller.actor(&self.context.id);
         let batch = Batch { holds, fences, reason, ..Batch::new(self.scope.clone(), actor, changes) };

@@ -78,7 +78,7 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
         Ok(wanted.override_reason.is_some())
     }
 
-    /// The new Appointment that is wanted, without a status, and the ids of its Slots.
+    /// The new Appointment that is wanted, without a status; `slots` are filled with its Slots.
     async fn appointment(&self, wanted: &Wanted, slots: &mut Vec<Stored>) -> Result<Option<Resource>> {
         let ids = match &wanted.appointment {
             Some(appointment) => Wanted::slots(appointment)?,

@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::{File, OVERLAP, TYPES, shown, unexpected};
+use super::{File, OVERLAP, TYPES, shown};
 use crate::access::published;
 use crate::chart::records::{Answer, Query, Record};
-use crate::clinic::Clinic;
+use crate::clinic::{Clinic, unexpected};
 use crate::error::Result;
 use crate::fhir::ResourceType::{Location, Schedule, Slot};
 use crate::fhir::search::Place;

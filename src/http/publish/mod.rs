@@ -17,6 +17,7 @@ use super::reply::{Reply, Response};
 use super::{Context, Incoming, Platform, input, views};
 use crate::access::published;
 use crate::chart::records::{Answer, Query};
+use crate::clinic::unexpected;
 use crate::error::{Error, Result};
 use crate::fhir::ResourceType;
 use crate::time::{Ttl, UnixMillis};
@@ -120,10 +121,6 @@ fn manifest<P: Platform, R: Incoming>(context: &Context<'_, P, R>, since: Option
         "deleted": deleted.into_iter().collect::<Vec<_>>(),
         "error": [],
     })
-}
-
-fn unexpected() -> Error {
-    Error::internal("the clinic's object answered something else than was asked")
 }
 
 #[cfg(test)]
