@@ -1,6 +1,18 @@
 // The JavaScript half of the boundary: what the program would else do in many small crossings, each done here in one.
 // Nothing is decided here. The other half is boundary.rs.
 
+/**
+ * Calls `settle` in a turn of its own promise or timer: a fault of the program there would be a rejection that nobody hears of,
+ * and is reported as the error that it is.
+ */
+function tell(settle, ticket, answer) {
+  try {
+    settle(ticket, answer);
+  } catch (error) {
+    reportError(error);
+  }
+}
+
 /** Objects are found by their ids, which take longer to compute than to keep; beyond so many they are computed anew. */
 const KEPT_IDS = 2_048;
 const ids = new Map();
@@ -24,9 +36,9 @@ export function ask(env, binding, name, message, ms, settle, ticket) {
   let timer;
   const done = (answer) => {
     clearTimeout(timer);
-    settle(ticket, answer);
+    tell(settle, ticket, answer);
   };
-  if (ms) timer = setTimeout(settle, ms, ticket, undefined);
+  if (ms) timer = setTimeout(tell, ms, settle, ticket, undefined);
   try {
     stub(env, binding, name)
       .fetch("https://object/", { method: "POST", body: message.slice() })
@@ -50,14 +62,14 @@ export function cipher(seal, key, nonce, bound, data, settle, ticket) {
     .importKey("raw", key.slice(), "AES-GCM", false, [use])
     .then((imported) => crypto.subtle[use](algorithm, imported, copy))
     .then(
-      (answer) => settle(ticket, new Uint8Array(answer)),
-      (error) => settle(ticket, `${error}`),
+      (answer) => tell(settle, ticket, new Uint8Array(answer)),
+      (error) => tell(settle, ticket, `${error}`),
     );
 }
 
 /** Calls `settle(ticket)` after `ms`. */
 export function pause(ms, settle, ticket) {
-  setTimeout(settle, ms, ticket, undefined);
+  setTimeout(tell, ms, settle, ticket, undefined);
 }
 
 /** An object of headers, from a line for the name of each and one for its value, and a list of those that come again. */
@@ -87,13 +99,13 @@ export function send(head, body, wanted, ms, settle, ticket) {
     const breaker = new AbortController();
     signal = breaker.signal;
     timer = setTimeout(() => {
-      settle(ticket, undefined);
+      tell(settle, ticket, undefined);
       breaker.abort();
     }, ms);
   }
   const done = (answer) => {
     clearTimeout(timer);
-    settle(ticket, answer);
+    tell(settle, ticket, answer);
   };
   const exchange = async () => {
     const [method, url, ...lines] = head.split("\n");

@@ -3,15 +3,13 @@
 //! Invariant: encoding and decoding of both directions is here and nowhere else. A call that gets no answer within
 //! [`DEADLINE`] is given up: `Unavailable` where it was a read, `OutcomeUnknown` where it may have changed something.
 
-use std::time::Duration;
-
-use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
-use worker::{Delay, Response, console_error};
+use worker::{Response, console_error};
 
 use super::boundary::{Asked, Keeper, Outcome};
+use super::outgoing::within;
 use crate::error::{Error, Result};
 use crate::time::Ttl;
 
@@ -62,13 +60,13 @@ pub async fn ask<Q: Serialize, A: DeserializeOwned>(
 
 /// Waits for `exchange`, at most [`DEADLINE`].
 async fn within_deadline<T>(exchange: impl Future<Output = worker::Result<T>>, is_change: bool) -> Result<T> {
-    match select(std::pin::pin!(exchange), Delay::from(Duration::from_millis(DEADLINE.0))).await {
-        Either::Left((Ok(value), _)) => Ok(value),
-        Either::Left((Err(error), _)) => {
+    match within(DEADLINE, exchange).await {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => {
             console_error!("an object failed: {error}");
             Err(lost(is_change))
         }
-        Either::Right(_) => Err(late(is_change)),
+        None => Err(late(is_change)),
     }
 }
 

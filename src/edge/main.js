@@ -17,7 +17,8 @@ const TICK_MS = 250;
 let faults = 0;
 const state = globalThis.__worker_init_state;
 const noted = (error) => {
-  if (!(error instanceof WebAssembly.RuntimeError)) return;
+  // Whatever else passes through the program ends it too, and that is noted there.
+  if (!(error instanceof WebAssembly.RuntimeError) && !state.criticalError) return;
   faults += 1;
   state.criticalError = true;
 };
@@ -46,8 +47,8 @@ async function within(ms, work, onTick) {
       if (lost) return reject(new Error("stopped by a fault"));
       if (waited >= ms) return reject(new Error(`no answer within ${ms} ms`));
       lost = faults !== seen;
-      onTick?.(waited);
       timer = setTimeout(tick, TICK_MS);
+      onTick?.(waited);
     };
     timer = setTimeout(tick, TICK_MS);
   });
@@ -88,7 +89,8 @@ export default {
       const { headers } = request;
       let sent = "";
       for (const name of names) sent += `${headers.get(name) ?? ""}\n`;
-      requests = (requests + 1) % 2 ** 32;
+      // Never 0, which is nobody's.
+      requests = (requests % (2 ** 32 - 1)) + 1;
       const number = requests;
       const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, ctx, number));
       if (!(reply instanceof Promise)) return reply;

@@ -286,7 +286,8 @@ impl Ports for Edge {
         Asked::pause(ttl).await;
     }
 
-    fn background(&self, work: impl Future<Output = ()> + 'static) {
+    fn background<W: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Edge) -> W) {
+        let work = work(self.outliving());
         match &self.context {
             Some(context) => context.wait_until(work),
             None => wasm_bindgen_futures::spawn_local(work),

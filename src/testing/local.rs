@@ -214,8 +214,8 @@ impl Ports for Local {
         self.pass(ttl);
     }
 
-    fn background(&self, work: impl Future<Output = ()> + 'static) {
-        block_on(work);
+    fn background<W: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Self) -> W) {
+        block_on(work(self.clone()));
     }
 }
 

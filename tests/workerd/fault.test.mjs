@@ -37,6 +37,7 @@ test("a fault in an object: its caller and all others get an answer within their
   assert.ok(slowest < DEADLINE_MS, `slowest ${slowest} ms`);
   for (const { status } of answers) assert.ok([200, 503, 504].includes(status), `${status}`);
   assert.match(server.logs(), /unreachable|RuntimeError|Critical/, "there was no fault");
+  assert.match(server.logs(), /stopped by a fault/, "nobody noticed it before the deadline");
 
   // Everything works again, what was committed before is there, and delivery goes on.
   await poll("a good answer", async () => (await admin.get("/session")).status === 200, { within: DEADLINE_MS });

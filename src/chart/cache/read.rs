@@ -42,8 +42,9 @@ pub trait Ports: Clock + Entropy + Cipher + Clone + 'static {
     fn window(&self) -> Rc<RefCell<Window<Looked>>>;
     /// Waits so long.
     fn pause(&self, ttl: Ttl) -> impl Future<Output = ()>;
-    /// Has `work` done although the request may be answered before it is.
-    fn background(&self, work: impl Future<Output = ()> + 'static);
+    /// Has `work` done although the request may be answered before it is. It is given ports of its own, whose calls do not
+    /// depend on the request's being under way.
+    fn background<W: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Self) -> W);
 }
 
 /// Makes a view's JSON of what the origin answered.

@@ -28,7 +28,6 @@ impl Bell {
     /// Waits until the bell is rung, at most for `longest`.
     pub async fn wait(&self, longest: Ttl) {
         let before = self.rung.get();
-        give_way().await;
         let ring = poll_fn(|context| {
             if self.rung.get() != before {
                 return Poll::Ready(());
@@ -38,18 +37,4 @@ impl Bell {
         });
         select(pin!(ring), Delay::from(Duration::from_millis(longest.0))).await;
     }
-}
-
-/// Gives way once. A message is tried without a waker first, and a timer keeps the waker that it sees first: await this
-/// before one is made.
-pub async fn give_way() {
-    let mut given = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut given, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use worker::Delay;
 
-use super::bell::{Bell, give_way};
+use super::bell::Bell;
 use crate::channel::TopicReply;
 use crate::channel::telemetry::{Memory, Reading, WINDOW};
 use crate::error::{Error, Result};
@@ -59,7 +59,6 @@ impl Gather {
         let batch = Rc::new(Batch { readings: RefCell::new(readings), ..Batch::default() });
         if wait > Ttl(0) {
             self.open.replace(Some(Rc::clone(&batch)));
-            give_way().await;
             // A clock that was put back makes nobody wait longer.
             Delay::from(Duration::from_millis(wait.min(WINDOW).0)).await;
             self.open.take();

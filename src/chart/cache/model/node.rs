@@ -383,7 +383,7 @@ impl Ports for Node {
         poll_fn(|_| if self.world.now() >= until { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    fn background(&self, work: impl Future<Output = ()> + 'static) {
-        self.world.spawned.borrow_mut().push(Box::pin(work));
+    fn background<W: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Self) -> W) {
+        self.world.spawned.borrow_mut().push(Box::pin(work(self.clone())));
     }
 }

@@ -90,9 +90,9 @@ impl<P: Ports> Reading<'_, P> {
         if !life.may_be_due(now) || !life.is_due(now, random(self.ports)) {
             return;
         }
-        let (ports, rules, ask) = (self.ports.clone(), Rc::clone(self.rules), self.ask.clone());
+        let (rules, ask) = (Rc::clone(self.rules), self.ask.clone());
         let (name, patient) = (name.clone(), head.owner.patient.clone());
-        self.ports.background(async move {
+        self.ports.background(move |ports| async move {
             // Whoever reads next does what could not be done here.
             let _ = attempt(&ports, &rules, &ask, &name, &patient, allowed).await;
         });
@@ -147,10 +147,10 @@ async fn attempt<P: Ports>(
         }
     };
     if !stored {
-        let (returning, view) = (ports.clone(), name.key.clone());
-        ports.background(async move {
+        let view = name.key.clone();
+        ports.background(move |ports| async move {
             // A token that is not given back ends at its deadline.
-            let _ = returning.source().give_back(&view, token).await;
+            let _ = ports.source().give_back(&view, token).await;
         });
     }
     Ok(kept)
