@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::store::restored;
 use crate::store::sql::Sql;
+use crate::time::UnixMillis;
 
 /// The fence of a lease, as its holder shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,11 @@ pub struct Fence {
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     sql.exec("CREATE TABLE IF NOT EXISTS fences (name TEXT PRIMARY KEY, highest INTEGER NOT NULL) WITHOUT ROWID", &[])?;
     Ok(())
+}
+
+/// Whether whoever shows `fence` may not write: it is of before the restore of `restored`, or a higher one was shown.
+pub fn is_refused(sql: &impl Sql, restored: UnixMillis, fence: &Fence) -> Result<bool> {
+    Ok(restored.0 > 0 && fence.fence <= restored::fence(restored) || is_stale(sql, fence)?)
 }
 
 /// Whether a higher fence of the same name was shown before.

@@ -15,7 +15,6 @@ use crate::channel::outbox::{self};
 use crate::error::Result;
 use crate::fhir::{Identifier, Resource, ResourceType, is_shared};
 use crate::sorted::BTreeSet;
-use crate::store::restored;
 use crate::store::sql::{Row, Sql};
 use crate::time::{Entropy, UnixMillis};
 
@@ -196,7 +195,7 @@ pub fn commit(
     }
     let restored = head::restored(sql)?;
     for fence in &batch.fences {
-        if fence.fence <= restored::fence(restored) && restored.0 > 0 || fences::is_stale(sql, fence)? {
+        if fences::is_refused(sql, restored, fence)? {
             return Ok(Committed::Refused { change: 0, why: Refusal::StaleFence });
         }
     }

@@ -56,14 +56,15 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
 }
 
 /// Brings the clinic to the restore of `restored`, before anything else is asked: no view that was cached before is used again,
-/// no session of before is known, every account is newer than what sessions have heard of it, no fence of before counts, and
-/// every topic goes on above what it can have been told.
+/// no session of before is known, nor where anybody is whose records are kept elsewhere, every account is newer than what
+/// sessions have heard of it, no fence of before counts, and every topic goes on above what it can have been told.
 pub fn catch_up(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis, restored: UnixMillis) -> Result<()> {
     restored::catch_up(sql, restored, || {
         chart::begin_anew(sql, entropy, restored)?;
         registry::forget_all(sql)?;
         roster::raise(sql, restored.0)?;
         outbox::begin_anew(sql, restored.0)?;
+        intents::begin_anew(sql)?;
         // An operator's doing, who is no account.
         let actor = Actor { user: String::new(), request: String::new() };
         let entity = format!("restore/{}", restored.to_rfc3339());

@@ -49,10 +49,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         if !is_base_url(&url) {
             self.wrong("ORIGIN_URL", "ORIGIN_URL must be an http or https URL without credentials, query or fragment");
         }
-        for setting in ["HEADS_ON"] {
-            if self.text(setting).is_some_and(|text| text != "objects") {
-                self.wrong(setting, format!("{setting} must be objects where ORIGIN_URL is set"));
-            }
+        if self.text("HEADS_ON").is_some_and(|text| text != "objects") {
+            self.wrong("HEADS_ON", "HEADS_ON must be objects where ORIGIN_URL is set");
         }
         let names = ["ORIGIN_TOKEN", "ORIGIN_BASIC", "ORIGIN_CLIENT_SECRET"];
         let [token, basic, secret] = names.map(|name| self.text(name));
@@ -113,7 +111,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<Option<Origin>, Vec<&'static str>> {
         let key = ("SESSION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
-        let all = [&[key, ("ORIGIN_URL", "https://ehr.example/r4/")], pairs].concat();
+        let all = [pairs, &[key, ("ORIGIN_URL", "https://ehr.example/r4/")]].concat();
         Config::read(|name| all.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()))
             .map(|config| config.origin.as_deref().cloned())
             .map_err(|problems| problems.into_iter().map(|problem| problem.setting).collect())
@@ -136,10 +134,10 @@ mod tests {
             (vec![("ORIGIN_CLIENT_SECRET", "s"), ("ORIGIN_CLIENT_ID", "me")], "ORIGIN_TOKEN_URL"),
             (vec![("ORIGIN_HOOK_KEY", "short")], "ORIGIN_HOOK_KEY"),
             (vec![("HEADS_ON", "redis"), ("REDIS_URL", "http://r"), ("REDIS_TOKEN", "t")], "HEADS_ON"),
-            (vec![("ORIGIN_URL", "https://u:p@ehr.example")], ""),
+            (vec![("ORIGIN_URL", "https://u:p@ehr.example")], "ORIGIN_URL"),
         ] {
             let problems = read(&pairs).err();
-            assert!(setting.is_empty() || problems.is_some_and(|found| found == [setting]), "{setting}");
+            assert!(problems.is_some_and(|found| found == [setting]), "{setting}");
         }
     }
 }

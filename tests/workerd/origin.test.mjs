@@ -41,7 +41,7 @@ test("an outside FHIR server is the origin", { timeout: 170_000 }, async (t) => 
     assert.equal((await get(nurse, "/fhir/Location/w1")).status, 200);
     const listed = (await get(nurse, "/fhir/Patient")).body.entry.map(({ resource }) => resource.id);
     assert.deepEqual(listed.sort(), ["out", "p1"]);
-    for (const path of ["/fhir/Patient/p1/$everything", "/fhir/Patient/p1/_history", "/wards/w1/board"]) {
+    for (const path of ["/fhir/Patient/p1/$everything", "/fhir/Patient/p1/_history", "/fhir/Patient/p1/_history/1", "/fhir/Patient/_history", "/fhir/$bulk-publish", "/fhir/$bulk-publish/Slot.ndjson", "/wards/w1/board"]) {
       const refused = await get(nurse, path);
       assert.equal(refused.status, 501, `${path}: ${refused.text}`);
     }
@@ -114,6 +114,8 @@ test("an outside FHIR server is the origin", { timeout: 170_000 }, async (t) => 
     const booked = replies.find(({ status }) => status === 201).body.entry[0].resource;
     assert.equal((await ehr.get(`/fhir/Appointment/${booked.id}`)).body.status, "booked");
     assert.equal((await ehr.get("/fhir/Slot/slot1")).body.status, "busy");
+    const found = await nurse.get("/fhir/Appointment/$find?start=2035-01-02T00:00:00Z&end=2035-01-03T00:00:00Z");
+    assert.deepEqual(found.body.entry?.map(({ resource }) => resource.id), ["slot2"], found.text);
     const hold = await nurse.post("/fhir/Appointment/$hold", parameters(["appointment-reference", "Appointment/slot2"], ["patient-reference", "Patient/p1"]));
     assert.equal(hold.status, 501, hold.text);
   });

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::intents::SENT;
 use crate::config::origin::{Origin, SignIn};
 use crate::error::{Error, Kind, Result};
 use crate::fhir::{OperationOutcome, Resource, ResourceType, at};
@@ -51,12 +52,14 @@ pub struct Ask {
     pub condition: Option<(&'static str, String)>,
     /// A resource.
     pub body: String,
+    /// It is sent until then or not at all.
+    pub until: Option<UnixMillis>,
 }
 
 impl Ask {
     /// Reads `path`.
     pub fn get(path: impl Into<String>) -> Ask {
-        Ask { method: "GET", path: path.into(), condition: None, body: String::new() }
+        Ask { method: "GET", path: path.into(), condition: None, body: String::new(), until: None }
     }
 
     fn is_change(&self) -> bool {
@@ -95,7 +98,8 @@ impl<H: Http> Client<H> {
         &self.access.links
     }
 
-    /// Sends `ask`; an answer of 500 and more is an error, anything else the caller's to judge.
+    /// Sends `ask`; an answer of 429 or of 500 and more is an error (501 is not: the origin is there, and does not do this),
+    /// anything else the caller's to judge.
     pub async fn send(&self, ask: &Ask) -> Result<Response> {
         let response = self.once(ask).await?;
         let renews = matches!(self.access.sign_in, SignIn::Credentials { .. });
@@ -128,6 +132,11 @@ impl<H: Http> Client<H> {
         let url = format!("{}{slash}{}", self.access.url, ask.path);
         let within = if ask.is_change() { WRITE } else { READ };
         let request = Request { method: ask.method, url, headers, body: ask.body.clone(), wanted: WANTED };
+        let now = self.http.now();
+        // A clock that went back says nothing of how late it is.
+        if ask.until.is_some_and(|until| now > until || now.until(until) > SENT) {
+            return Err(away(None));
+        }
         self.exchange(&request, within, ask.is_change()).await
     }
 
@@ -137,7 +146,7 @@ impl<H: Http> Client<H> {
         }
         let outcome = self.http.send(request, within).await;
         let (carried_out, after) = match &outcome {
-            Ok(response) if response.status < 500 && response.status != 429 => {
+            Ok(response) if (response.status < 500 && response.status != 429) || response.status == 501 => {
                 if self.link.breaker.answered() {
                     self.http.note("the origin answers again");
                 }
@@ -146,7 +155,7 @@ impl<H: Http> Client<H> {
             Ok(response) => {
                 let after = response.header("retry-after").and_then(|text| text.parse().ok()).map(Ttl::from_secs);
                 // It says itself that it did nothing.
-                (!matches!(response.status, 429 | 501 | 503), after)
+                (!matches!(response.status, 429 | 503), after)
             }
             Err(Lost::Late | Lost::Broken) => (true, None),
         };
@@ -233,9 +242,9 @@ impl<H: Http> Client<H> {
             .map(str::to_owned)
     }
 
-    /// The error of an answer from 400 to 499: the OperationOutcome that it is, or else its status alone.
+    /// The error of an answer from 400 to 499, or of 501: the OperationOutcome that it is, or else its status alone.
     pub fn refusal(&self, response: &Response) -> Error {
-        if !(400..500).contains(&response.status) {
+        if !(400..500).contains(&response.status) && response.status != 501 {
             return unfit("the system of record answered with a status that nothing follows from");
         }
         let outcome = self.resource(&response.body).ok().filter(|found| found.kind() == ResourceType::OperationOutcome);

@@ -4,11 +4,11 @@
 //! kept meanwhile, and reads go to the origin. It is settled in one transaction with its events, its audit rows and the
 //! generations of the heads. One that outlives [`MARK`] counts as a change: the generations change, and an event that says
 //! that the outcome is not known goes to whoever follows the patients. So an event comes at least once for every write that
-//! took effect.
+//! took effect, of the types that have events; followers of a Schedule hear of what is known to be written alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::OriginRequest;
+use super::{Changed, OriginRequest};
 use crate::access::Owner;
 use crate::access::audit::{self, Actor, Did, Outcome};
 use crate::channel::Topic;
@@ -25,13 +25,16 @@ use crate::fhir::ResourceType;
 use crate::session::registry;
 use crate::sorted::BTreeSet;
 use crate::store::agenda;
-use crate::store::restored;
 use crate::store::sql::Sql;
 use crate::time::{Entropy, Ttl, UnixMillis};
 use crate::vitals::watch::Watch;
 
+/// The origin is taken to carry nothing out later than this after it was sent.
+pub const LATEST: Ttl = Ttl::from_secs(10);
+/// A write is sent within this after its intent was put down, or not at all.
+pub const SENT: Ttl = Ttl::from_secs(2);
 /// An intent that is not settled within this counts as a change.
-pub const MARK: Ttl = Ttl::from_secs(10);
+pub const MARK: Ttl = Ttl(LATEST.0.saturating_add(SENT.0));
 /// On the agenda: an intent may be overdue.
 pub const INTENTS: &str = "intents";
 /// So many are settled in one go.
@@ -63,8 +66,6 @@ pub struct Written {
     pub stamps: Vec<Stamp>,
     /// Of each change the patients in whose compartments it was or is.
     pub patients: Vec<Vec<String>>,
-    /// Patients whom it may have moved, who are to be asked for again.
-    pub moved: Vec<String>,
 }
 
 /// Makes the tables where they are not there yet.
@@ -153,9 +154,13 @@ pub(in crate::clinic) fn handle(
                 wait = desk.left(now, &settle(sql, entropy, watch, now, id, written.as_deref())?);
             }
             // As with a write: nobody relies on what was before once this is acknowledged.
-            OriginRequest::Changed(patients) => {
-                changed(sql, entropy, patients.as_deref())?;
+            OriginRequest::Changed(what) => {
+                reply = ClinicReply::Reached(changed(sql, entropy, what)?);
                 wait = desk.longest();
+            }
+            OriginRequest::Refused { actor, record, deletes } => {
+                let did = if *deletes { Did::Delete } else { Did::Update };
+                audit::record(sql, now, &audit::Event { actor, did, entity: record, outcome: Outcome::Refused })?;
             }
             OriginRequest::Statement => return Err(Error::internal("an object was asked for a statement")),
         }
@@ -173,7 +178,14 @@ fn learn(
     wards: Option<&[String]>,
     asked: u64,
 ) -> Result<()> {
-    let Some(wards) = wards else { return forget(sql, patient) };
+    let Some(wards) = wards else {
+        // Nothing is put down of whom nobody has.
+        sql.exec(
+            "UPDATE learned SET at = 0, moves = ?2 WHERE patient = ?1",
+            &[patient.into(), moves(sql)?.saturating_add(1).into()],
+        )?;
+        return Ok(());
+    };
     let newer = sql.first(
         "SELECT 1 FROM learned WHERE patient IN (?1, ?3) AND moves > ?2",
         &[patient.into(), asked.into(), ALL.into()],
@@ -197,9 +209,9 @@ fn learn(
 }
 
 fn intend(sql: &impl Sql, now: UnixMillis, intent: &Intent) -> Result<Option<Refusal>> {
-    let floor = restored::fence(head::restored(sql)?);
+    let restored = head::restored(sql)?;
     for fence in &intent.fences {
-        if fence.fence <= floor || fences::is_stale(sql, fence)? {
+        if fences::is_refused(sql, restored, fence)? {
             return Ok(Some(Refusal::StaleFence));
         }
     }
@@ -224,7 +236,7 @@ fn settle(
 ) -> Result<Touched> {
     sql.exec("DELETE FROM intents WHERE id = ?1", &[id.into()])?;
     let mut touched = Touched::default();
-    let Some(Written { batch, stamps, patients, moved }) = written else { return Ok(touched) };
+    let Some(Written { batch, stamps, patients }) = written else { return Ok(touched) };
     for ((change, stamp), patients) in batch.changes.iter().zip(stamps).zip(patients) {
         touched.patients.extend(patients.iter().cloned());
         touched.shared |= crate::fhir::is_shared(change.kind);
@@ -234,8 +246,8 @@ fn settle(
                 head::raise(sql, entropy, &change.id)?;
                 head::forget(sql, entropy, &change.id)?;
                 forget(sql, &change.id)?;
-            } else if stamp.created {
-                // Nobody is anywhere before an Encounter says so.
+            } else if stamp.created && batch.changes.len() == 1 {
+                // Nobody is anywhere before an Encounter says so, which may have come with them.
                 learn(sql, entropy, now, &change.id, Some(&[]), moves(sql)?)?;
             }
         }
@@ -257,7 +269,6 @@ fn settle(
         }
     }
     raise(sql, entropy, touched.patients.iter(), touched.shared)?;
-    moved.iter().try_for_each(|patient| forget(sql, patient))?;
     if batch.changes.iter().any(|change| change.kind == ResourceType::Location) {
         forget(sql, ALL)?;
     }
@@ -289,19 +300,36 @@ fn owners(sql: &impl Sql, patients: &[String]) -> Result<Vec<Owner>> {
     known.collect()
 }
 
-fn changed(sql: &impl Sql, entropy: &impl Entropy, patients: Option<&[String]>) -> Result<()> {
-    match patients {
-        Some(patients) => {
+/// Gives those of the patients who are known here.
+fn changed(sql: &impl Sql, entropy: &impl Entropy, what: &Changed) -> Result<BTreeSet<String>> {
+    let mut known = BTreeSet::new();
+    match what {
+        Changed::Patients(patients) => {
             raise(sql, entropy, patients.iter(), false)?;
-            patients.iter().try_for_each(|patient| forget(sql, patient))
+            for patient in patients {
+                forget(sql, patient)?;
+                known.extend(head::get(sql, patient)?.map(|head| head.owner.patient));
+            }
         }
-        None => {
+        Changed::Shared { places } => {
+            head::raise_shared(sql, entropy)?;
+            if *places {
+                forget(sql, ALL)?;
+            }
+        }
+        Changed::Anything => {
             forget(sql, ALL)?;
             let restored = head::restored(sql)?;
             head::begin_epoch(sql, entropy, restored)?;
-            head::raise_shared(sql, entropy)
+            head::raise_shared(sql, entropy)?;
         }
     }
+    Ok(known)
+}
+
+/// Where anybody is, is not known any more: the clinic was brought back from a backup.
+pub fn begin_anew(sql: &impl Sql) -> Result<()> {
+    forget(sql, ALL)
 }
 
 /// The head of `patient` at `now`, where it is known well enough.
@@ -325,7 +353,7 @@ pub(in crate::clinic) fn look(
     Ok(Looked { heads: vec![head], writing, due, ..Looked::default() })
 }
 
-/// Whether `patient` is known and nothing of theirs is being written.
+/// Whether `patient` is known well enough to keep what is read, and nothing of theirs is being written.
 pub(in crate::clinic) fn is_settled(
     sql: &impl Sql,
     desk: &Desk,
@@ -335,7 +363,7 @@ pub(in crate::clinic) fn is_settled(
 ) -> Result<bool> {
     sweep(sql, entropy, now)?;
     let known = desk.away.as_ref().map(|away| known(sql, now, away, patient)).transpose()?.flatten();
-    Ok(known.is_some() && !is_written(sql, patient)?)
+    Ok(known == Some(false) && !is_written(sql, patient)?)
 }
 
 /// What is on the agenda: settles what is overdue, and puts down when to look again.
@@ -362,6 +390,9 @@ fn sweep(sql: &impl Sql, entropy: &impl Entropy, now: UnixMillis) -> Result<()> 
             }
             for record in &intent.records {
                 let kind = record.split('/').next().unwrap_or_default();
+                if kind == ResourceType::Location.as_str() {
+                    forget(sql, ALL)?;
+                }
                 if let Some(kind) = crate::channel::EventKind::of(kind) {
                     let data = format!(r#"{{"reference":"{record}","outcome":"unknown"}}"#);
                     let event =

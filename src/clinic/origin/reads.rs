@@ -51,21 +51,37 @@ fn fetched(resource: Resource, response: &Response, now: UnixMillis) -> Result<F
     Ok(Fetched { record, patients: patients(&resource), resource })
 }
 
+/// Whether `scope` may read what is in the compartments of `patients`, of whom the origin has those among `owners`.
+fn is_open(scope: &Scope, owners: &[Owner], patients: &[String]) -> bool {
+    let own: Vec<Owner> = owners.iter().filter(|owner| patients.contains(&owner.patient)).cloned().collect();
+    // Nobody's records are open to staff: what is somebody's must not become one of those.
+    own.is_empty() == patients.is_empty() && scope.may_read(&own)
+}
+
 impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
-    pub(super) async fn read(&self, scope: &Scope, query: &Query) -> Result<Answer> {
+    /// What `query` finds; `reached` says that it is of one patient, and that `scope` was found to reach them.
+    pub(super) async fn read(&self, scope: &Scope, query: &Query, reached: bool) -> Result<Answer> {
         match query {
             Query::Read { kind, id, version: None } => {
                 let Some(found) = self.fetch(*kind, id).await? else { return Ok(Answer::Missing) };
                 let owners = self.bounded(scope, &found.patients).await?;
-                if !scope.may_read(&owners) {
+                if !is_open(scope, &owners, &found.patients) {
                     return Ok(Answer::OutOfReach);
                 }
                 Ok(Answer::Found(Found { record: found.record, owners, held_until: None }))
             }
             Query::Search { search, after, count, total } => {
-                self.search(scope, search, after.as_ref(), *count, *total).await
+                self.search(scope, search, reached, after.as_ref(), *count, *total).await
             }
             _ => Err(unsupported()),
+        }
+    }
+
+    /// The record, if there is one now.
+    pub(super) async fn there(&self, kind: ResourceType, id: &str) -> Result<Option<Fetched>> {
+        match self.fetch(kind, id).await {
+            Err(error) if error.kind == Kind::Outside(410) => Ok(None),
+            found => found,
         }
     }
 
@@ -86,23 +102,19 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
     }
 
     /// `patients` with as much of where they are as `scope` asks for. Whom the origin does not have is in no ward that anybody
-    /// could be bound to: they are left out, and with them what is theirs alone.
-    pub(super) async fn bounded(&self, scope: &Scope, patients: &[String]) -> Result<Vec<Owner>> {
+    /// could be bound to: they are left out.
+    async fn bounded(&self, scope: &Scope, patients: &[String]) -> Result<Vec<Owner>> {
         if scope.wards().is_none() {
             return Ok(patients.iter().map(|id| Owner { patient: id.clone(), wards: Vec::new() }).collect());
         }
-        let owners = self.owners(patients).await?;
-        // Nobody's records are open to staff: what is somebody's must not become one of those.
-        if owners.is_empty() && !patients.is_empty() {
-            return Err(crate::access::refused());
-        }
-        Ok(owners)
+        self.owners(patients).await
     }
 
     async fn search(
         &self,
         scope: &Scope,
         search: &Search,
+        reached: bool,
         after: Option<&Here>,
         count: u64,
         total: bool,
@@ -115,13 +127,18 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
             None => format!("{bound}&_count={}{}", count.min(PAGE), if total { "&_total=accurate" } else { "" }),
         };
         let (bundle, next) = self.page(&path).await?;
-        let mut records = Vec::new();
-        for found in bundle.entries {
-            let confined = search.confined.as_ref().is_none_or(|patient| found.patients.contains(patient));
-            if found.resource.kind() == kind && confined && self.is_open(scope, &found.patients).await? {
-                records.push(found.record);
-            }
+        let mut found = bundle.entries;
+        found.retain(|found| {
+            found.resource.kind() == kind
+                && search.confined.as_ref().is_none_or(|patient| found.patients.contains(patient))
+        });
+        // What is in the chart of a patient who is reached is the same for everybody who reaches them.
+        if !reached || search.confined.is_none() {
+            let whom: BTreeSet<String> = found.iter().flat_map(|found| found.patients.iter().cloned()).collect();
+            let owners = self.bounded(scope, &whom.into_iter().collect::<Vec<_>>()).await?;
+            found.retain(|found| is_open(scope, &owners, &found.patients));
         }
+        let records = found.into_iter().map(|found| found.record).collect();
         let next = match next {
             Some(path) if count > 0 => Some(self.seal(&path, &bound).await?),
             _ => None,
@@ -129,14 +146,6 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         // The number of what others may not see is not told.
         let counted = total && (scope.is_everything() || search.confined.is_some());
         Ok(Answer::Search(records, next, bundle.total.filter(|_| counted)))
-    }
-
-    async fn is_open(&self, scope: &Scope, patients: &[String]) -> Result<bool> {
-        match self.bounded(scope, patients).await {
-            Ok(owners) => Ok(scope.may_read(&owners)),
-            Err(error) if error.kind == Kind::Forbidden => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// One page of a search, and what to ask for the next.
@@ -187,7 +196,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
 
     /// The wards that `patient` is in, as our own records would have it; `None` where there is no such patient.
     pub(super) async fn wards(&self, patient: &str) -> Result<Option<Vec<String>>> {
-        if !is_valid_id(patient) || self.is_missing(ResourceType::Patient, patient).await? {
+        if !is_valid_id(patient) || self.there(ResourceType::Patient, patient).await?.is_none() {
             return Ok(None);
         }
         let mut path =
@@ -212,7 +221,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         for _ in 0..=DEPTH {
             let below = std::mem::take(&mut next);
             for id in &below {
-                let Some(found) = self.fetch(ResourceType::Location, id).await? else { continue };
+                let Some(found) = self.there(ResourceType::Location, id).await? else { continue };
                 if let Some(Place::Location { part_of, ward }) = Place::of(&found.resource) {
                     wards.extend(ward.then_some(found.record.id));
                     next.extend(part_of.filter(|id| seen.insert(id.clone())));
@@ -223,14 +232,6 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
             }
         }
         Ok(Some(wards.into_iter().collect()))
-    }
-
-    async fn is_missing(&self, kind: ResourceType, id: &str) -> Result<bool> {
-        match self.fetch(kind, id).await {
-            Ok(found) => Ok(found.is_none()),
-            Err(error) if error.kind == Kind::Outside(410) => Ok(true),
-            Err(error) => Err(error),
-        }
     }
 }
 

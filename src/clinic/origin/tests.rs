@@ -1,11 +1,11 @@
 //! The clinic in front of an origin that does what it is told, wrongly too.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use self::ehr::{Ehr, Fault, version};
 use super::client::Link;
 use super::*;
 use crate::access::audit::Actor;
@@ -15,151 +15,14 @@ use crate::clinic::Away;
 use crate::config::origin::{Origin, SignIn};
 use crate::fhir::search::parse;
 use crate::fhir::{Resource, ResourceType};
-use crate::outgoing::{Lost, Request, Response};
 use crate::store::sql::Sql;
 use crate::testing::{Local, SoftCipher, block_on};
-use crate::time::{Clock, Entropy, Ttl};
+use crate::time::{Clock, Ttl};
+
+mod ehr;
+mod reach;
 
 const URL: &str = "http://ehr.internal:8080/r4";
-
-/// What the next write meets.
-#[derive(Clone, Copy, PartialEq)]
-enum Fault {
-    None,
-    /// It is lost on its way there.
-    Before,
-    /// It takes effect, and its answer is lost.
-    After,
-    /// The origin says so itself.
-    Busy,
-}
-
-struct Ehr {
-    local: Local,
-    records: RefCell<BTreeMap<String, Value>>,
-    fault: Cell<Fault>,
-    /// What is asked is answered by this instead, where the path begins so.
-    instead: RefCell<Option<(&'static str, u16, String)>>,
-    token: RefCell<String>,
-    asked: Cell<u32>,
-    notes: RefCell<Vec<&'static str>>,
-}
-
-impl Ehr {
-    fn put(&self, kind: &str, id: &str, mut resource: Value) -> u64 {
-        let key = format!("{kind}/{id}");
-        let version = self.records.borrow().get(&key).map_or(0, version) + 1;
-        resource["resourceType"] = kind.into();
-        resource["id"] = id.into();
-        resource["meta"] = json!({ "versionId": version.to_string(), "lastUpdated": "2026-01-01T00:00:00Z" });
-        self.records.borrow_mut().insert(key, resource);
-        version
-    }
-
-    fn page(&self, path: &str) -> Value {
-        let (kind, query) = path.split_once('?').unwrap();
-        let patient =
-            query.split('&').find_map(|one| one.strip_prefix("patient=Patient/").or(one.strip_prefix("patient=")));
-        let records = self.records.borrow();
-        let of = |one: &&Value| {
-            let subject = one.pointer("/subject/reference").and_then(Value::as_str).unwrap_or_default();
-            patient.is_none_or(|patient| {
-                subject == format!("Patient/{patient}") || subject == format!("{URL}/Patient/{patient}")
-            })
-        };
-        let found =
-            records.iter().filter(|(key, _)| key.starts_with(&format!("{kind}/"))).map(|(_, one)| one).filter(of);
-        let entries: Vec<Value> = found.map(|one| json!({ "resource": one, "search": { "mode": "match" } })).collect();
-        json!({ "resourceType": "Bundle", "type": "searchset", "entry": entries })
-    }
-
-    fn write(&self, method: &str, path: &str, if_match: Option<&str>, body: &str) -> Response {
-        let at = self.records.borrow().get(path).map(version);
-        let wanted = if_match.map(|tag| tag.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok());
-        if wanted.is_some_and(|wanted| wanted != at) {
-            return answer(412, json!({}));
-        }
-        if method == "DELETE" {
-            self.records.borrow_mut().remove(path);
-            return answer(204, json!({}));
-        }
-        let (kind, id) = path.split_once('/').unwrap();
-        self.put(kind, id, serde_json::from_str(body).unwrap());
-        answer(if at.is_some() { 200 } else { 201 }, self.records.borrow()[path].clone())
-    }
-}
-
-fn version(resource: &Value) -> u64 {
-    resource["meta"]["versionId"].as_str().unwrap().parse().unwrap()
-}
-
-fn answer(status: u16, body: Value) -> Response {
-    Response { status, headers: Vec::new(), body: body.to_string().into_bytes() }
-}
-
-impl Http for Rc<Ehr> {
-    async fn send(&self, request: &Request, _within: Ttl) -> std::result::Result<Response, Lost> {
-        self.asked.set(self.asked.get() + 1);
-        let header =
-            |name: &str| request.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
-        if request.url.ends_with("/token") {
-            assert!(request.body.contains("client_secret=s"));
-            return Ok(answer(200, json!({ "access_token": *self.token.borrow(), "expires_in": 3600 })));
-        }
-        if header("authorization") != Some(format!("Bearer {}", self.token.borrow())) {
-            return Ok(answer(401, json!({})));
-        }
-        let path = request.url.strip_prefix(URL).unwrap().trim_start_matches('/');
-        if let Some((begins, status, body)) = &*self.instead.borrow()
-            && path.starts_with(begins)
-        {
-            return Ok(Response { status: *status, headers: Vec::new(), body: body.clone().into_bytes() });
-        }
-        if request.method != "GET" {
-            match self.fault.replace(Fault::None) {
-                Fault::Before => return Err(Lost::Broken),
-                Fault::Busy => return Ok(answer(503, json!({}))),
-                fault => {
-                    let if_match = header("if-match");
-                    let done = self.write(request.method, path, if_match.as_deref(), &request.body);
-                    return if fault == Fault::After { Err(Lost::Late) } else { Ok(done) };
-                }
-            }
-        }
-        Ok(match path {
-            "metadata" => {
-                let resource = |kind: &str| json!({ "type": kind, "versioning": "versioned-update", "updateCreate": kind != "Claim" });
-                let all: Vec<Value> = ["Patient", "Observation", "Encounter", "Slot", "Claim"].map(resource).to_vec();
-                answer(200, json!({ "fhirVersion": "4.0.1", "rest": [{ "mode": "server", "resource": all }] }))
-            }
-            path if path.contains('?') => answer(200, self.page(path)),
-            path => match self.records.borrow().get(path) {
-                Some(found) => answer(200, found.clone()),
-                None => answer(404, json!({})),
-            },
-        })
-    }
-
-    async fn pause(&self, ttl: Ttl) {
-        self.local.pass(ttl);
-    }
-
-    fn note(&self, sentence: &'static str) {
-        self.notes.borrow_mut().push(sentence);
-    }
-}
-
-impl Clock for Rc<Ehr> {
-    fn now(&self) -> UnixMillis {
-        self.local.now()
-    }
-}
-
-impl Entropy for Rc<Ehr> {
-    fn fill(&self, buffer: &mut [u8]) {
-        self.local.fill(buffer);
-    }
-}
 
 struct World {
     ehr: Rc<Ehr>,
@@ -167,14 +30,18 @@ struct World {
     clinic: AtOrigin<Local, Rc<Ehr>, SoftCipher>,
 }
 
-fn world() -> World {
-    let local = Local::at_origin(Away { fresh: Ttl::from_secs(3_600), stale: Ttl::from_secs(60) });
+/// A clinic's object and the origin beside it, with two patients, one of them in a ward.
+fn beside(away: Away) -> (Local, Rc<Ehr>) {
+    let local = Local::at_origin(away);
     let ehr = Rc::new(Ehr {
         local: local.clone(),
         records: RefCell::default(),
         fault: Cell::new(Fault::None),
         instead: RefCell::default(),
+        slow: Cell::new(("-", Ttl(0))),
         token: RefCell::new("first".into()),
+        lives: Cell::new(3_600),
+        landed: RefCell::default(),
         asked: Cell::new(0),
         notes: RefCell::default(),
     });
@@ -185,9 +52,17 @@ fn world() -> World {
         ehr.put("Observation", &format!("of-{id}"), observation(id));
     }
     ehr.put("Encounter", "e", stay("in-progress"));
+    (local, ehr)
+}
+
+fn access() -> Origin {
     let sign_in = SignIn::Credentials { url: "http://ehr.internal/token".into(), form: "client_secret=s".into() };
-    let access = Origin { url: URL.into(), sign_in, hook_key: None, links: [7; 32] };
-    let client = Client::new(Rc::clone(&ehr), Rc::new(access), Rc::<Link>::default());
+    Origin { url: URL.into(), sign_in, hook_key: None, links: [7; 32] }
+}
+
+fn world() -> World {
+    let (local, ehr) = beside(Away { fresh: Ttl::from_secs(3_600), stale: Ttl::from_secs(60) });
+    let client = Client::new(Rc::clone(&ehr), Rc::new(access()), Rc::<Link>::default());
     World { clinic: AtOrigin { clinic: local.clone(), client, cipher: SoftCipher::new(3) }, local, ehr }
 }
 
@@ -212,6 +87,18 @@ fn scope(role: Role, wards: &[&str]) -> Scope {
     decide(&principal, action).unwrap()
 }
 
+fn change(now: UnixMillis, kind: &str, id: &str, guard: Guard, mut resource: Value) -> Change {
+    resource["resourceType"] = kind.into();
+    resource["id"] = id.into();
+    let mut resource = Resource::parse(resource.to_string().as_bytes()).unwrap();
+    let write = Write::put(&mut resource, now).unwrap();
+    Change { kind: resource.kind(), id: id.into(), guard, write }
+}
+
+fn batch(scope: &Scope, changes: Vec<Change>) -> Batch {
+    Batch::new(scope.clone(), Actor { user: "u".into(), request: "r".into() }, changes)
+}
+
 impl World {
     fn read(&self, scope: &Scope, kind: ResourceType, id: &str) -> Result<Answer> {
         block_on(self.clinic.query(scope.clone(), Query::Read { kind, id: id.into(), version: None }))
@@ -232,19 +119,25 @@ impl World {
     }
 
     fn put(&self, scope: &Scope, kind: &str, id: &str, guard: Guard, resource: Value) -> Result<Committed> {
-        let mut resource = resource;
-        resource["resourceType"] = kind.into();
-        resource["id"] = id.into();
-        let mut resource = Resource::parse(resource.to_string().as_bytes()).unwrap();
-        let write = Write::put(&mut resource, self.local.now()).unwrap();
-        let change = Change { kind: resource.kind(), id: id.into(), guard, write };
-        let actor = Actor { user: "u".into(), request: "r".into() };
-        block_on(self.clinic.commit(Batch::new(scope.clone(), actor, vec![change])))
+        block_on(self.clinic.commit(batch(scope, vec![self.change(kind, id, guard, resource)])))
+    }
+
+    fn change(&self, kind: &str, id: &str, guard: Guard, resource: Value) -> Change {
+        change(self.local.now(), kind, id, guard, resource)
     }
 
     fn look(&self) -> Looked {
         let whose = Whose::Patient("p".into());
         match block_on(self.clinic.ask(ClinicRequest::Look { whose, version: false })).unwrap() {
+            ClinicReply::Looked(looked) => looked,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the object knows by itself.
+    fn known(&self, patient: &str) -> Looked {
+        let whose = Whose::Patient(patient.into());
+        match block_on(Clinic::ask(&self.local, ClinicRequest::Look { whose, version: false })).unwrap() {
             ClinicReply::Looked(looked) => looked,
             other => panic!("{other:?}"),
         }
@@ -274,7 +167,7 @@ fn who_reaches_whom_follows_from_where_the_origin_says_they_are() {
     assert_eq!(world.search(&ward, &[]).unwrap().0, ["of-p", "of-q"]);
     // Whom the origin does not have is nobody's outpatient.
     world.ehr.put("Observation", "lost", self::observation("gone"));
-    assert!(world.read(&ward, ResourceType::Observation, "lost").is_err_and(|error| error.kind == Kind::Forbidden));
+    assert_eq!(observation(&ward, "lost"), Answer::OutOfReach);
     assert_eq!(world.search(&ward, &[]).unwrap().0, ["of-p", "of-q"]);
 }
 
@@ -422,18 +315,12 @@ fn a_token_that_ended_early_is_had_anew_once() {
 fn an_answer_of_before_a_move_does_not_say_where_they_are() {
     let world = world();
     let tell = |request| {
-        assert_eq!(block_on(Clinic::ask(&world.local, ClinicRequest::Origin(request))), Ok(ClinicReply::Done))
+        block_on(Clinic::ask(&world.local, ClinicRequest::Origin(request))).unwrap();
     };
-    let look = || {
-        let whose = Whose::Patient("p".into());
-        match block_on(Clinic::ask(&world.local, ClinicRequest::Look { whose, version: false })).unwrap() {
-            ClinicReply::Looked(looked) => looked,
-            other => panic!("{other:?}"),
-        }
-    };
+    let look = || world.known("p");
     let learn = |asked| tell(OriginRequest::Learn { patient: "p".into(), wards: Some(vec!["w1".into()]), asked });
     let asked = look().due.unwrap();
-    for moved in [Some(vec!["p".to_owned()]), None] {
+    for moved in [Changed::Patients(vec!["p".to_owned()]), Changed::Anything, Changed::Shared { places: true }] {
         tell(OriginRequest::Changed(moved));
         learn(asked);
         assert!(look().heads.is_empty(), "what was asked before says nothing");

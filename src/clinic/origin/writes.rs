@@ -7,9 +7,9 @@
 use serde_json::Value;
 
 use super::client::{Ask, json, unfit};
-use super::intents::{Intent, Written};
+use super::intents::{self, Intent, Written};
 use super::reads::{Fetched, stamp};
-use super::{AtOrigin, OriginRequest, unsupported};
+use super::{AtOrigin, Changed, OriginRequest, unsupported};
 use crate::chart::cache::seal::Cipher;
 use crate::chart::holds::HoldChange;
 use crate::chart::records::{Batch, Change, Committed, Guard, Refusal, Stamp, Write, settles};
@@ -28,6 +28,11 @@ struct Judged {
     patients: Vec<String>,
 }
 
+/// The record that `change` writes.
+fn name(change: &Change) -> String {
+    format!("{}/{}", change.kind, change.id)
+}
+
 fn lacks(what: &'static str) -> Error {
     Error::new(Kind::Misconfigured, what)
 }
@@ -43,35 +48,50 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         for (position, change) in batch.changes.iter().enumerate() {
             match self.judge(&batch, change).await? {
                 Ok(found) => judged.push(found),
-                Err(why) => return Ok(Committed::Refused { change: position, why }),
+                Err(why) => {
+                    if why == Refusal::OutOfReach {
+                        let actor = batch.actor.clone();
+                        let deletes = matches!(change.write, Write::Delete);
+                        self.tell(OriginRequest::Refused { actor, record: name(change), deletes }).await?;
+                    }
+                    return Ok(Committed::Refused { change: position, why });
+                }
             }
         }
         let patients: BTreeSet<String> = judged.iter().flat_map(|one| one.patients.iter().cloned()).collect();
         let intent = Intent {
             id: self.client.http().uuid(),
             actor: batch.actor.clone(),
-            records: batch.changes.iter().map(|change| format!("{}/{}", change.kind, change.id)).collect(),
+            records: batch.changes.iter().map(name).collect(),
             patients: patients.into_iter().collect(),
             shared: batch.changes.iter().any(|change| is_shared(change.kind)),
             fences: batch.fences.clone(),
         };
         let id = intent.id.clone();
+        // The mark counts from when the object hears of it, and nothing of ours is under way for longer than that allows.
+        let until = self.now().plus(intents::SENT);
         match self.clinic.ask(ClinicRequest::Origin(OriginRequest::Intend(intent))).await? {
             ClinicReply::Done => {}
             ClinicReply::Committed(refused) => return Ok(refused),
             _ => return Err(unexpected()),
         }
         let sent = match batch.changes.as_slice() {
-            [change] => self.one(change, &judged).await,
-            changes => self.together(changes, &judged).await,
+            [change] => self.one(change, &judged, until).await,
+            changes => self.together(changes, &judged, until).await,
         };
         let (written, outcome) = match sent {
             Ok(Ok(stamps)) => {
                 let moves = |change: &Change| change.kind == ResourceType::Encounter;
                 let whom = batch.changes.iter().zip(&judged).filter(|(change, _)| moves(change));
-                let moved = whom.flat_map(|(_, judged)| judged.patients.iter().cloned()).collect();
+                let moved: Vec<String> = whom.flat_map(|(_, judged)| judged.patients.iter().cloned()).collect();
+                if !moved.is_empty() {
+                    // Before it is settled, so that it is told where they are now.
+                    let known = self.changed(Changed::Patients(moved)).await.map_err(|_| Error::outcome_unknown())?;
+                    // Where the origin does not say, whoever asks for them next asks it again.
+                    let _ = self.find(&known).await;
+                }
                 let patients = judged.into_iter().map(|judged| judged.patients).collect();
-                let written = Written { batch, stamps: stamps.clone(), patients, moved };
+                let written = Written { batch, stamps: stamps.clone(), patients };
                 (Some(Box::new(written)), Ok(Committed::All(stamps)))
             }
             Ok(Err(why)) => (None, Ok(Committed::Refused { change: 0, why })),
@@ -112,10 +132,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
 
     /// Holds `change` against what the origin has: what [`crate::chart`] holds in its transaction with our own records.
     async fn judge(&self, batch: &Batch, change: &Change) -> Result<std::result::Result<Judged, Refusal>> {
-        let now = match self.fetch(change.kind, &change.id).await {
-            Err(error) if error.kind == Kind::Outside(410) => None,
-            found => found?,
-        };
+        let now = self.there(change.kind, &change.id).await?;
         let new: &[String] = match &change.write {
             Write::Put { patients, .. } => patients,
             Write::Delete => &[],
@@ -136,10 +153,12 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         if !new.iter().all(known) {
             return Ok(Err(Refusal::NoSuchPatient));
         }
-        let made = patients.iter().filter(|id| !owners.iter().any(|owner| owner.patient == **id));
+        let made = patients.iter().filter(|id| !there.contains(id));
         let made = made.map(|id| crate::access::Owner { patient: id.clone(), wards: Vec::new() });
         let all: Vec<_> = owners.iter().cloned().chain(made).collect();
-        if !batch.scope.may_write(&all) {
+        // Whose it was, and whom the origin does not have, is in no ward that anybody could be bound to.
+        let is_lost = owners.len() < there.len();
+        if !batch.scope.may_write(&all) || (is_lost && !batch.scope.is_everything()) {
             return Ok(Err(Refusal::OutOfReach));
         }
         let version = now.as_ref().map(|now| now.record.version);
@@ -162,18 +181,23 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
     }
 
     /// Sends one change.
-    async fn one(&self, change: &Change, judged: &[Judged]) -> Result<std::result::Result<Vec<Stamp>, Refusal>> {
+    async fn one(
+        &self,
+        change: &Change,
+        judged: &[Judged],
+        until: UnixMillis,
+    ) -> Result<std::result::Result<Vec<Stamp>, Refusal>> {
         let version = judged.first().and_then(|judged| judged.version);
         let condition = Some(match version {
             Some(version) => ("if-match", format!("W/\"{version}\"")),
             None => ("if-none-match", "*".to_owned()),
         });
-        let path = format!("{}/{}", change.kind, change.id);
+        let (path, until) = (name(change), Some(until));
         let (method, body) = match &change.write {
             Write::Put { draft, .. } => ("PUT", draft.stamped(version.unwrap_or(0), UnixMillis(0))),
             Write::Delete => ("DELETE", String::new()),
         };
-        let response = self.client.send(&Ask { method, path, condition, body }).await?;
+        let response = self.client.send(&Ask { method, path, condition, body, until }).await?;
         match response.status {
             412 => Ok(Err(if version.is_none() { Refusal::Exists } else { Refusal::Changed })),
             200..=299 => Ok(Ok(vec![self.stamp(change, version, &response)?])),
@@ -198,10 +222,15 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
         &self,
         changes: &[Change],
         judged: &[Judged],
+        until: UnixMillis,
     ) -> Result<std::result::Result<Vec<Stamp>, Refusal>> {
         let mut body = r#"{"resourceType":"Bundle","type":"transaction","entry":["#.to_owned();
         for (index, (change, judged)) in changes.iter().zip(judged).enumerate() {
             let Write::Put { draft, .. } = &change.write else { return Err(unsupported()) };
+            // Under an id of the caller's choosing somebody else can make one meanwhile: nothing here would hold it to that.
+            if judged.version.is_none() && change.guard != Guard::Absent {
+                return Err(unsupported());
+            }
             let comma = if index > 0 { "," } else { "" };
             let condition =
                 judged.version.map(|version| format!(r#","ifMatch":"W/\"{version}\"""#)).unwrap_or_default();
@@ -212,7 +241,8 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
             ));
         }
         body.push_str("]}");
-        let response = self.client.send(&Ask { method: "POST", path: String::new(), condition: None, body }).await?;
+        let ask = Ask { method: "POST", path: String::new(), condition: None, body, until: Some(until) };
+        let response = self.client.send(&ask).await?;
         match response.status {
             409 | 412 => return Ok(Err(Refusal::Changed)),
             200..=299 => {}
