@@ -4,6 +4,7 @@ mod cipher;
 mod local;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -49,6 +50,20 @@ impl Entropy for Seeded {
         for byte in buffer {
             *byte = self.next().to_be_bytes()[0];
         }
+    }
+}
+
+/// What happened, by name, and how often.
+#[derive(Default)]
+pub struct Counts(pub RefCell<BTreeMap<&'static str, u64>>);
+
+impl Counts {
+    pub fn add(&self, what: &'static str) {
+        *self.0.borrow_mut().entry(what).or_default() += 1;
+    }
+
+    pub fn of(&self, what: &str) -> u64 {
+        self.0.borrow().get(what).copied().unwrap_or_default()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::testing::{Local, SoftCipher, block_on};
 use crate::time::{Clock, Ttl};
 
 mod ehr;
+mod faults;
 mod reach;
 
 const URL: &str = "http://ehr.internal:8080/r4";

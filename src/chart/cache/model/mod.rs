@@ -7,8 +7,6 @@
 mod node;
 mod world;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,20 +17,6 @@ use self::world::{Backend, Kind, Mutant, PATIENTS, World};
 use crate::testing::Seeded;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-/// What happened, by name.
-#[derive(Default)]
-struct Counts(RefCell<BTreeMap<&'static str, u64>>);
-
-impl Counts {
-    fn add(&self, what: &'static str) {
-        *self.0.borrow_mut().entry(what).or_default() += 1;
-    }
-
-    fn of(&self, what: &str) -> u64 {
-        self.0.borrow().get(what).copied().unwrap_or_default()
-    }
-}
 
 /// Runs `steps` steps and gives the world, or the first violation.
 fn run(kind: Kind, mutant: Option<Mutant>, lease: u64, seed: u64, steps: u64) -> Result<Rc<World>, String> {

@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::Task;
 use super::node::Node;
-use super::{Counts, Task};
 use crate::access::Scope;
 use crate::channel::outbox;
 use crate::chart::cache::Whose;
@@ -22,7 +22,7 @@ use crate::store::memory::Memory;
 use crate::store::redis::{Judge, Redis};
 use crate::store::sqlite::{Sqlite, SqliteStore};
 use crate::store::{Applied, Op, Shard, Store};
-use crate::testing::{DrivenClock, Seeded};
+use crate::testing::{Counts, DrivenClock, Seeded};
 use crate::time::{Clock, Ttl, UnixMillis};
 
 /// Patients; what they share is kept behind them.
