@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rusqlite::StatementStatus;
+use rusqlite::limits::Limit;
 use rusqlite::types::{Value as Lite, ValueRef};
 
 use super::sql::{MAX_PARAMETERS, Row, Sql, Value};
@@ -14,6 +15,15 @@ use crate::time::Clock;
 /// The most bytes that a text or blob may have on the platform, and the most that a statement may.
 const MAX_VALUE: usize = 2_000_000;
 const MAX_STATEMENT: usize = 100_000;
+/// What else the platform sets (workerd, `src/workerd/util/sqlite.c++`).
+const LIMITS: [(Limit, i32); 6] = [
+    (Limit::SQLITE_LIMIT_COLUMN, 100),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 5),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 25_000),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),
+];
 
 /// A database in memory, that holds statements to the platform's limits and counts what they cost.
 pub struct Sqlite {
@@ -31,8 +41,12 @@ pub struct Sqlite {
 
 impl Sqlite {
     pub fn open() -> Sqlite {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for (limit, most) in LIMITS {
+            connection.set_limit(limit, most).unwrap();
+        }
         Sqlite {
-            connection: rusqlite::Connection::open_in_memory().unwrap(),
+            connection,
             nested: RefCell::new(false),
             statements: Cell::new(0),
             steps: Cell::new(0),

@@ -9,6 +9,9 @@ use crate::store::sql::{MAX_PARAMETERS, Row, Sql, Value};
 /// The patients of record `p.record`, as a JSON array.
 pub const OWNERS: &str = "(SELECT json_group_array(c.patient) FROM versions v CROSS JOIN compartments c \
                       ON c.kind = v.kind AND c.id = v.id WHERE v.seq = p.record)";
+/// The most SELECTs that the platform takes in one compound.
+const MOST_TOGETHER: usize = 5;
+
 /// A statement as it is put together.
 #[derive(Default)]
 pub struct Statement {
@@ -72,13 +75,22 @@ impl Statement {
         if pieces.is_empty() {
             self.push("SELECT 0 AS record WHERE false");
         }
-        for (index, piece) in pieces.iter().enumerate() {
+        // A compound of few parts, each of which is one in its turn where there are more pieces than that.
+        let size = pieces.len().div_ceil(MOST_TOGETHER).max(1);
+        for (index, part) in pieces.chunks(size).enumerate() {
             self.push(if index == 0 {
                 "SELECT DISTINCT d.record AS record FROM "
             } else {
                 " UNION SELECT d.record FROM "
             });
-            self.range(own, piece);
+            match part {
+                [piece] => self.range(own, piece),
+                _ => {
+                    self.push("(");
+                    self.hits(own, part);
+                    self.push(") d");
+                }
+            }
         }
     }
 

@@ -139,6 +139,8 @@ fn query(seed: &Seeded, kind: ResourceType) -> Vec<(String, String)> {
     );
     let name = pick(seed, &["a", "ann", "ANNE", "zoe", "Änne", "lee"]).to_owned();
     let patient = format!("p{}", seed.below(12));
+    let many: Vec<String> = (0..=seed.below(11)).map(|_| format!("p{}", seed.below(30))).collect();
+    let many = many.join(",");
     let of: &[(&str, String)] = match kind {
         ResourceType::Patient => &[
             ("name", name.clone()),
@@ -160,6 +162,7 @@ fn query(seed: &Seeded, kind: ResourceType) -> Vec<(String, String)> {
             ("date", format!("ge{}", pick(seed, &DATES))),
             ("date", format!("lt{}", pick(seed, &DATES))),
             ("patient", patient.clone()),
+            ("patient", many.clone()),
             ("location", "Location/w1".into()),
             ("status", "in-progress,finished".into()),
         ],
@@ -171,6 +174,7 @@ fn query(seed: &Seeded, kind: ResourceType) -> Vec<(String, String)> {
             ("date", format!("le{}", pick(seed, &DATES))),
             ("date:missing", pick(seed, &["true", "false"]).into()),
             ("patient", patient.clone()),
+            ("patient", many.clone()),
             ("subject", patient.clone()),
             ("performer:Patient", patient.clone()),
             ("value-quantity", number.clone()),
@@ -413,6 +417,41 @@ fn no_daily_search_reads_a_table_or_costs_more_with_more_patients() {
         println!("{search:?}: {found} found, {of_few} steps among 90, {cost} among 400");
         assert!(found > 0 && cost <= of_few * 3 / 2 + 1_000, "{search:?}: {of_few} steps among 90, {cost} among 400");
     }
+}
+
+/// However many values a search may have, its statements are taken: where they find, count, filter and are walked past.
+#[test]
+fn a_search_has_forty_values() {
+    let world = hospital(50);
+    let scope = reading(Role::Admin, &[]);
+    let values = |many: usize, more: &[(&str, &str)]| {
+        let ids = (0..many).map(|number| format!("p{number}")).collect::<Vec<_>>().join(",");
+        let pairs = [("patient", ids.as_str())].into_iter().chain(more.iter().copied());
+        let pairs: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        parse(ResourceType::Observation, &pairs, true, "", world.local.clock.now())
+    };
+    let walked = Limits { few: 0, ..LIMITS };
+    for many in [1, 2, 5, 6, 7, 25, 26, 31, 39] {
+        for (more, limits, each) in [
+            (vec![], LIMITS, 5),
+            (vec![], walked, 5),
+            (vec![("_sort", "-date")], LIMITS, 5),
+            (vec![("_sort", "-date")], walked, 5),
+            (vec![("code", "c0")], LIMITS, 1),
+            (vec![("code", "c0"), ("_sort", "-date")], walked, 1),
+        ] {
+            let search = values(many, &more).unwrap().search;
+            let wanted = Wanted { search: &search, after: None, count: 1_000, total: true };
+            match answer(&world.local.sql, &scope, &wanted, limits).unwrap() {
+                Answer::Search(records, _, total) => {
+                    assert_eq!((records.len(), total), (many * each, Some((many * each) as u64)), "{many} {more:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(values(40, &[]).unwrap().search.criteria.len(), 1);
+    assert_eq!(values(41, &[]).unwrap_err().kind, Kind::Invalid);
 }
 
 #[test]

@@ -13,12 +13,15 @@ use crate::fhir::search::Place;
 use crate::fhir::{Json, Resource, ResourceType, SearchEntry, SearchMode, at, relative, searchset};
 use crate::http::reply::Response;
 use crate::http::{Incoming, Platform, fhir, input, search, views};
-use crate::sorted::BTreeMap;
+use crate::sorted::{BTreeMap, sort_by};
+use crate::time::UnixMillis;
 
 /// Proposals by default, and at most.
 const COUNT: (u64, u64) = (50, 200);
 /// So many Schedules are looked into at most; more are refused.
 const SCHEDULES: u64 = 100;
+/// So many of them one search for Slots names.
+const TOGETHER: usize = 30;
 /// Parameters that name actors, of which an Appointment has one of each kind.
 const ACTORS: [(&str, ResourceType); 3] = [
     ("practitioner", ResourceType::Practitioner),
@@ -95,6 +98,7 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
             _ => return Err(Error::invalid("_count", "this parameter may be given once")),
         };
         let count = usize::try_from(count.clamp(1, COUNT.1)).unwrap_or(usize::MAX);
+        let (start, end) = (one("start")?, one("end")?);
 
         // One that says nothing of it is active.
         let mut of_schedules: Asked = vec![("active:not".to_owned(), "false".to_owned())];
@@ -122,13 +126,15 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
             found.insert(id, body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default());
         }
         let mut proposals = Vec::new();
-        if !found.is_empty() {
-            let of = found.keys().map(|id| format!("Schedule/{id}")).collect::<Vec<_>>().join(",");
+        let schedules: Vec<&String> = found.keys().collect();
+        for some in schedules.chunks(TOGETHER) {
+            let most = proposals.len().saturating_add(count);
+            let of = some.iter().map(|id| format!("Schedule/{id}")).collect::<Vec<_>>().join(",");
             let query: Asked = [
                 ("schedule", of),
                 ("status", "free".to_owned()),
-                ("start", format!("ge{}", one("start")?)),
-                ("start", format!("lt{}", one("end")?)),
+                ("start", format!("ge{start}")),
+                ("start", format!("lt{end}")),
                 ("start", format!("ge{}", self.context.platform.now().to_rfc3339())),
                 ("_sort", "start".to_owned()),
             ]
@@ -147,23 +153,22 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
                         let said = slot.get(element).or_else(|| schedule.get(element)).unwrap_or(&Value::Null);
                         wanted.is_empty() || has_code(said, &wanted)
                     });
-                    if fits && proposals.len() < count {
+                    if fits && proposals.len() < most {
                         let (ids, slots) = (std::slice::from_ref(&id), std::slice::from_ref(&slot));
                         let mut proposed = proposal::appointment(ids, slots, schedule);
                         proposed.insert("id".to_owned(), id.clone().into());
-                        proposals.push((id, Value::Object(proposed).to_string()));
+                        let begins = at(&slot, "/start").as_str().and_then(UnixMillis::parse_rfc3339);
+                        proposals.push((begins, id, Value::Object(proposed).to_string()));
                     }
                 }
                 after = next;
-                if after.is_none() || proposals.len() >= count {
+                if after.is_none() || proposals.len() >= most {
                     break;
                 }
             }
-        } else {
-            one("start")?;
-            one("end")?;
         }
-        let entries = proposals.iter().map(|(id, proposed)| SearchEntry {
+        sort_by(&mut proposals, |(a, ..), (b, ..)| a.cmp(b));
+        let entries = proposals.iter().take(count).map(|(_, id, proposed)| SearchEntry {
             full_url: Some(format!("{}/Appointment/{id}", self.context.base()).into()),
             resource: proposed.as_str().into(),
             mode: SearchMode::Match,

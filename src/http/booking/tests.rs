@@ -368,6 +368,32 @@ fn free_slots_are_found_by_actor_service_and_time() {
 }
 
 #[test]
+fn free_slots_are_found_in_a_hundred_schedules_the_first_first_and_of_more_it_is_to_be_said_whose() {
+    let world = world();
+    let add = |number: u64| {
+        let (id, actor) = (format!("many{number:02}"), number % 2);
+        let body =
+            format!(r#"{{"resourceType":"Schedule","id":"{id}","actor":[{{"reference":"Practitioner/dr-{actor}"}}]}}"#);
+        assert_eq!(put(&world.app, &world.admin, &format!("/fhir/Schedule/{id}"), &body).status, 201);
+    };
+    (0..98).for_each(add);
+    for (id, of, minutes) in [("late", "many00", 80), ("soon", "many97", 60), ("then", "many40", 70)] {
+        assert_eq!(slot(&world, id, of, minutes, "free"), 201);
+    }
+    let span = format!("start={}&end={}", at(&world.app, 60), at(&world.app, 200));
+    let find = |more: &str| get(&world.app, &world.pat, &format!("/fhir/Appointment/$find?{span}{more}"));
+    let found = |more: &str| {
+        let entries = value(&find(more))["entry"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| text(entry, "/resource/id")).collect::<Vec<_>>()
+    };
+    assert_eq!(found(""), ["soon", "then", "late"]);
+    assert_eq!(found("&_count=1"), ["soon"]);
+    add(98);
+    assert_eq!(find("").status, 422);
+    assert_eq!(found("&practitioner=dr-1"), ["soon"]);
+}
+
+#[test]
 fn what_is_no_booking_is_refused() {
     let world = world();
     assert_eq!(operate(&world, &world.nora, "$book", &[resource(&[])]).status, 400, "R4 has no empty arrays");
