@@ -42,6 +42,15 @@ pub enum HoldChange {
     Override,
 }
 
+/// A hold, of whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The account whose hold it is.
+    pub user: String,
+    /// When it ends.
+    pub until: UnixMillis,
+}
+
 /// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     for statement in [
@@ -164,10 +173,10 @@ pub fn note(sql: &impl Sql) -> Result<()> {
     agenda::set(sql, HOLDS, next.map(UnixMillis))
 }
 
-/// The end of the hold of an Appointment, if it has one.
-pub fn until(sql: &impl Sql, appointment: &str) -> Result<Option<UnixMillis>> {
-    let found = sql.first("SELECT until FROM holds WHERE appointment = ?1", &[appointment.into()])?;
-    found.map(|mut row| row.instant()).transpose()
+/// The hold of an Appointment, if it has one.
+pub fn of(sql: &impl Sql, appointment: &str) -> Result<Option<Held>> {
+    let found = sql.first("SELECT user, until FROM holds WHERE appointment = ?1", &[appointment.into()])?;
+    found.map(|mut row| Ok(Held { user: row.text()?, until: row.instant()? })).transpose()
 }
 
 /// An Appointment whose hold is over at `now`, the longest overdue first.

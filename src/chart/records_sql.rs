@@ -126,11 +126,11 @@ fn read(sql: &impl Sql, scope: &Scope, kind: ResourceType, id: &str, version: Op
             earlier
         }
     };
-    let held_until = match kind {
-        ResourceType::Appointment => holds::until(sql, id)?,
+    let held = match kind {
+        ResourceType::Appointment => holds::of(sql, id)?,
         _ => None,
     };
-    Ok(Answer::Found(Found { record, owners, held_until }))
+    Ok(Answer::Found(Found { record, owners, held }))
 }
 
 fn history(

@@ -147,11 +147,11 @@ async fn read<P: Platform, R: Incoming>(
     id: &str,
     version: Option<u64>,
 ) -> Result<Response> {
-    let scope = context.caller().await?.may(reading(kind))?;
-    let Found { record, held_until, .. } =
-        found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
+    let caller = context.caller().await?;
+    let scope = caller.may(reading(kind))?;
+    let Found { record, held, .. } = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
     let shown = shown(context.request, record.version, record.updated, record.body, &bypass());
-    Ok(booking::with_hold(shown, held_until.map(|until| context.platform.now().until(until))))
+    Ok(booking::with_held(shown, held.as_ref(), &caller, context.platform.now()))
 }
 
 async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query: Query) -> Result<Found> {

@@ -27,6 +27,10 @@ async function fill(scene) {
     });
   for (let index = 0; index < 8; index += 1) await slot(one, index);
   await slot(two, 0);
+  // More diaries of one service than are shown at once; the one time is in one that is not among them.
+  for (let index = 0; index < 9; index += 1) await schedule(other, "foot", "Foot clinic");
+  const { entry } = await scene.call("admin", "GET", "/fhir/Schedule?_count=200");
+  await slot(entry.map(({ resource }) => resource).filter(({ serviceType }) => serviceType[0].text === "Foot clinic").at(-1), 0);
   const user = (username, name, role, more) => scene.call("admin", "POST", "/users", { username, name, role, password, ...more });
   await user("dora", "Dora Doctor", "practitioner", { wards: [scene.ward.id] });
   await user("max", "Max Abendroth", "patient", { patient: scene.patients[1].id });
@@ -163,6 +167,9 @@ test("whatever a hold comes to, the next time can be chosen: refused, lost befor
   await time(one, "12:30").click();
   await state(one, "12:30", "mine");
   await saying(one.locator(".problem"), "The server cannot be reached");
+  const named = one.locator(".held-bar h2");
+  await named.nth(1).waitFor();
+  assert.equal(new Set(await named.evaluateAll((titles) => titles.map(({ id }) => id))).size, 2, "each is named by a title of its own");
   await time(one, "11:00").click();
   await state(one, "11:00", "mine");
   await Promise.all(["11:30", "12:30"].map((text) => state(one, text, "free")));
@@ -197,4 +204,120 @@ test("a patient books for themself and for nobody else, and gives a hold up agai
   await page.locator("[data-appointment][data-status=booked]", { hasText: "10:00" }).waitFor();
   await page.locator(".way[data-way=chart]").click();
   await saying(page.getByRole("region", { name: "Appointments" }), /10:00–10:30\s*booked/);
+});
+
+test("two people on one patient: each has their own hold, and neither is given up for the other's", async () => {
+  const [max, nora] = [await it.page(), await it.page(await it.profile())];
+  await openBooking(max, "max");
+  await openBooking(nora, "nora", "Abendroth");
+  const bar = (page) => page.locator(".held-bar");
+  const pending = (page, id) => page.locator(`[data-appointment="${id}"][data-status=pending]`);
+  const cancelled = (page, id) => page.locator(`[data-appointment="${id}"][data-status=cancelled]`);
+  await time(max, "11:00").click();
+  const ofMax = await bar(max).getAttribute("data-hold");
+  await pending(nora, ofMax).waitFor();
+  await state(nora, "11:00", "held");
+  assert.equal(await bar(nora).count(), 0, "it is not hers to book");
+  for (const text of ["11:30", "12:00"]) {
+    await time(nora, text).click();
+    await state(nora, text, "mine");
+    await saying(bar(nora), text);
+    const id = await bar(nora).filter({ hasText: text }).getAttribute("data-hold");
+    await pending(max, id).waitFor();
+    await state(max, text, "held");
+  }
+  await state(max, "11:30", "free");
+  await state(max, "11:00", "mine");
+  await bar(nora).getByRole("button", { name: "Book", exact: true }).and(nora.locator(":enabled")).waitFor();
+  assert.deepEqual([await bar(max).count(), await bar(nora).count()], [1, 1]);
+  // What somebody gives up has not run out for anybody.
+  await max.getByRole("button", { name: "Give it up" }).click();
+  await cancelled(nora, ofMax).waitFor({ state: "attached" });
+  const ofNora = await bar(nora).getAttribute("data-hold");
+  await nora.getByRole("button", { name: "Give it up" }).click();
+  await cancelled(max, ofNora).waitFor({ state: "attached" });
+  for (const page of [max, nora]) assert.equal(await page.locator(".problem").count(), 0);
+});
+
+test("what a hold comes to is said: that it ran out, that it had ended when it was to be booked; and a lost request is tried again", async () => {
+  it.expects(/status of (401|409)|ERR_FAILED/);
+  const page = await it.page();
+  await openBooking(page, "nora", secret.family);
+  const cancel = (id) => it.scene.call("admin", "POST", `/fhir/Appointment/${id}/$cancel`, { resourceType: "Parameters" });
+  const problem = page.locator(".problem");
+  const held = async (text) => {
+    await time(page, text).click();
+    await state(page, text, "mine");
+    await page.locator(".held-bar .primary:enabled").waitFor();
+    return page.locator(".held-bar").getAttribute("data-hold");
+  };
+  // The page counts from before it asked, so that for it the hold is over before the server says so: its own it is until then.
+  let first;
+  await page.route(/\$hold$/, async (route) => {
+    const response = await route.fetch();
+    [{ resource: { id: first } }] = (await response.json()).entry;
+    await route.fulfill({ response, headers: { ...response.headers(), "bedside-hold-seconds": "1" } });
+  });
+  await time(page, "11:00").click();
+  await state(page, "11:00", "mine");
+  await page.locator(".first-free:enabled").waitFor();
+  await page.locator(".held-bar").waitFor({ state: "detached" });
+  await page.unroute(/\$hold$/);
+  await state(page, "11:00", "mine");
+  assert.equal(await problem.count(), 0);
+  await cancel(first);
+  await saying(problem, "The hold has ended, and the time is not booked");
+
+  const second = await held("11:30");
+  assert.equal(await problem.count(), 0);
+  const longer = page.getByRole("button", { name: "Hold longer" });
+  await page.route(/\$hold$/, (route) => route.abort(), { times: 1 });
+  await longer.click();
+  await saying(problem, "The server cannot be reached");
+  await longer.click();
+  await longer.waitFor({ state: "detached" });
+  assert.equal(await problem.count(), 0);
+
+  await page.route(/\$book$/, async (route) => {
+    await cancel(second);
+    await route.continue();
+  });
+  const [reply] = await Promise.all([page.waitForResponse(/\$book$/), page.getByRole("button", { name: "Book", exact: true }).click()]);
+  assert.equal(reply.status(), 409);
+  await page.locator(".first-free:enabled").waitFor();
+  assert.match(await problem.innerText(), /^The hold has ended, and the time is not booked/);
+});
+
+test("where times cannot be held one is asked, and it is booked at once", async () => {
+  it.expects(/status of (401|501)/);
+  const page = await it.page();
+  await openBooking(page, "nora", secret.family);
+  let asked = 0;
+  await page.route(/\$hold$/, (route) => {
+    asked += 1;
+    return route.fulfill({ status: 501, json: { resourceType: "OperationOutcome", issue: [{ severity: "error", code: "not-supported" }] } });
+  });
+  const bar = page.locator(".held-bar");
+  await time(page, "12:00").click();
+  await saying(bar, /Book .*12:00 now\?\s*Times cannot be held here/);
+  await state(page, "12:00", "chosen");
+  await bar.getByRole("button", { name: "Cancel" }).click();
+  await bar.waitFor({ state: "detached" });
+  await state(page, "12:00", "free");
+  await time(page, "12:30").click();
+  await bar.getByRole("button", { name: "Book", exact: true }).click();
+  await state(page, "12:30", "taken");
+  await page.locator("[data-appointment][data-status=booked]", { hasText: "12:30" }).waitFor();
+  assert.deepEqual([asked, await page.locator(".problem").count()], [1, 0]);
+});
+
+test("the first free time is shown, in whosever diary of many it is", async () => {
+  const page = await it.page();
+  await openBooking(page, "nora", secret.family);
+  await page.getByLabel("Service").selectOption({ label: "Foot clinic" });
+  await saying(page.locator(".booking-main"), "8 of 9 diaries are shown");
+  assert.equal(await page.locator(".slot").count(), 0);
+  await page.getByRole("button", { name: "First free time" }).click();
+  await state(page, "09:00", "free");
+  assert.equal(await page.locator(".diary").count(), 8);
 });

@@ -1,6 +1,7 @@
 // Editing a diagnosis in a real browser: one person at a time, others see who, and what is final reaches whoever asked.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import { poll } from "../support/server.mjs";
 import { password, saying, secret, signInOnPage, stage } from "./scene.mjs";
 
 let report;
@@ -90,8 +91,26 @@ test("others see who is editing as it happens; what is finalised reaches the cha
 
 test("a diagnosis is confirmed; an editor whose lease is broken is told, keeps the text and takes it again", async () => {
   it.expects(/status of (401|409|412)|ERR_FAILED/);
+  const subject = { reference: `Patient/${it.scene.patient.id}` };
+  const off = await it.scene.call("admin", "POST", "/fhir/DiagnosticReport", { resourceType: "DiagnosticReport", status: "cancelled", code: { text: "Skull X-ray" }, subject });
   const dora = await openChart("dora");
+  await row(dora, off).waitFor();
+  assert.equal(await editButton(dora, off).count(), 0, "what was cancelled is not edited");
+  // The lease is granted and the reply is lost, twice: opened again it is hers, and not held by somebody who is herself.
+  let grants = 0;
+  await dora.route(/\/leases\/[^/]*$/, async (route) => {
+    if (route.request().method() !== "POST" || (grants += 1) > 2) return route.continue();
+    await route.fetch();
+    await route.abort();
+  });
   await editButton(dora, condition).click();
+  await saying(dialog(dora).locator(".problem"), "The server cannot be reached");
+  await dialog(dora).getByRole("button", { name: "Try again" }).click();
+  await poll("the second request", () => grants === 2);
+  await saying(dialog(dora).locator(".problem"), "The server cannot be reached");
+  await dialog(dora).getByRole("button", { name: "Cancel" }).click();
+  await editButton(dora, condition).click();
+  await saying(dialog(dora), "Finalising records the diagnosis as confirmed");
   await dialog(dora).getByLabel("Note").fill("Both sides");
   await it.scene.call("admin", "POST", `/leases/Condition:${condition.id}/break`, { reason: "left open" });
   await saying(dialog(dora).locator(".notice"), /no longer yours to edit/);
@@ -99,11 +118,13 @@ test("a diagnosis is confirmed; an editor whose lease is broken is told, keeps t
   assert.ok(await dialog(dora).getByRole("button", { name: "Finalise" }).isDisabled());
   // Somebody else writes in between, by the interface of programs.
   const { fence } = await it.scene.call("nora", "POST", `/leases/Condition:${condition.id}`, { request_id: "between" });
-  const written = { ...condition, note: [{ text: "Left side" }] };
+  const clinicalStatus = { coding: [{ system: "http://terminology.hl7.org/CodeSystem/condition-clinical", code: "recurrence" }] };
+  const written = { ...condition, clinicalStatus, note: [{ text: "Left side" }] };
   await it.scene.call("nora", "PUT", `/fhir/Condition/${condition.id}`, written, { "Bedside-Fence": `Condition:${condition.id}=${fence}` });
   await it.scene.call("nora", "DELETE", `/leases/Condition:${condition.id}?fence=${fence}`);
-  await dialog(dora).getByRole("button", { name: "Take it again" }).click();
+  await dialog(dora).getByRole("button", { name: "Take it again" }).evaluate((button) => [button, button].forEach((one) => one.click()));
   await saying(dialog(dora).locator(".theirs"), "It says now: Left side");
+  assert.equal(grants, 4, "clicked twice, asked for once");
   await dialog(dora).getByLabel("Diagnosis").selectOption("differential");
   await dialog(dora).getByRole("button", { name: "Save as draft" }).click();
   await dialog(dora).waitFor({ state: "detached" });
@@ -126,4 +147,13 @@ test("a diagnosis is confirmed; an editor whose lease is broken is told, keeps t
   const kept = await it.scene.call("admin", "GET", `/fhir/Condition/${condition.id}`);
   assert.equal(kept.verificationStatus.coding[0].code, "confirmed");
   assert.equal(kept.note[0].text, "Both sides");
+  assert.equal(kept.clinicalStatus.coding[0].code, "recurrence", "what she did not touch is as it was written in between");
+  await saying(dora.locator(".unseen[role=status]"), "Recorded as confirmed.");
+
+  // Cancelled since the chart was read: it is given back at once.
+  await dora.route(`**/fhir/DiagnosticReport/${report.id}`, (route) => route.fulfill({ json: { ...report, status: "cancelled" } }));
+  await editButton(dora, report).click();
+  await saying(dialog(dora).locator(".problem"), "cannot be edited any more");
+  const lease = () => it.scene.call("admin", "GET", `/leases/DiagnosticReport:${report.id}`);
+  await poll("its lease to be free", async () => !(await lease()).held);
 });

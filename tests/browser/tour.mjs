@@ -121,6 +121,7 @@ const stops = {
     await clinic.signIn(page, "patient.01");
     await openWay(page, "booking");
     await page.locator(".first-free").click();
+    await page.locator(".appointments[aria-busy=false]").waitFor();
     if (!(await page.locator("[data-status=booked]").count())) {
       await page.locator(".slot[data-state=free]").nth(2).click();
       await page.locator(".held-bar .primary").click();

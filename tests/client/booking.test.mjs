@@ -1,8 +1,8 @@
 // What booking and diagnosis editing decide without a page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Diary, choicesOf, dayOf, dayText, matching, slotsOf } from "../../www/js/model/diary.mjs";
-import { edited, fieldsOf, isSettled, leaseOf } from "../../www/js/model/diagnosis.mjs";
+import { Diary, choicesOf, dayOf, dayText, matching, shownOf, slotsOf } from "../../www/js/model/diary.mjs";
+import { edited, fieldsOf, isEditable, isSettled, leaseOf, offered, refilled } from "../../www/js/model/diagnosis.mjs";
 
 const minute = 60_000;
 const day = Date.parse("2026-11-25T00:00:00Z");
@@ -59,6 +59,14 @@ test("practitioners and services come once each, from active schedules only", ()
   assert.deepEqual([ids({}), ids({ practitioner: "Practitioner/p" }), ids({ service: "skin" }), ids({ practitioner: "Practitioner/q", service: "heart" })], [["1", "2", "3"], ["1", "2"], ["2", "3"], []]);
 });
 
+test("of many schedules eight are shown, and whose time was found is one of them", () => {
+  const { schedules } = choicesOf(Array.from({ length: 10 }, (_, index) => ({ id: `s${index}`, serviceType: [{ coding: [{ code: index ? "skin" : "heart" }] }] })));
+  const ids = (wanted) => shownOf(schedules, { practitioner: "", service: "", first: "", ...wanted }).map(({ id }) => id);
+  assert.deepEqual(ids({}), ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"]);
+  assert.deepEqual(ids({ first: "s9" }), ["s9", "s0", "s1", "s2", "s3", "s4", "s5", "s6"]);
+  assert.deepEqual(ids({ service: "heart", first: "s9" }), ["s0"], "not what is not wanted");
+});
+
 test("a day is from midnight to midnight by this device's clock", () => {
   for (const text of ["2026-03-29", "2026-10-25", "2026-12-31"]) {
     const [from, to] = dayOf(text);
@@ -88,7 +96,7 @@ test("a report is a draft, then final, then amended, and keeps what is not edite
 
 test("a condition keeps its other notes, and is settled once it is confirmed or refuted", () => {
   const condition = { resourceType: "Condition", id: "c", note: [{ text: "first", authorString: "A" }, { text: "second" }] };
-  assert.deepEqual(fieldsOf(condition), { text: "first", clinical: "active", verification: "unconfirmed" });
+  assert.deepEqual(fieldsOf(condition), { text: "first", clinical: "", verification: "" });
   const made = edited(condition, { text: "changed", clinical: "remission", verification: "differential" }, { finalise: false });
   assert.deepEqual(made.note, [{ text: "changed", authorString: "A" }, { text: "second" }]);
   assert.deepEqual(fieldsOf(made), { text: "changed", clinical: "remission", verification: "differential" });
@@ -97,4 +105,54 @@ test("a condition keeps its other notes, and is settled once it is confirmed or 
   assert.equal(fieldsOf(confirmed).verification, "confirmed");
   assert.ok(isSettled(confirmed));
   assert.equal(edited(condition, { text: "", clinical: "active", verification: "refuted" }, {}).note.length, 1);
+});
+
+test("what is not touched keeps what it says: a partial report, a condition that says no status, one with more than a code", () => {
+  const report = { resourceType: "DiagnosticReport", id: "r", status: "partial", conclusion: "a" };
+  const saved = (status, finalise) => edited({ ...report, status }, { text: "b" }, { finalise, at: 0 }).status;
+  assert.deepEqual(["registered", "partial", "preliminary", "unknown", "corrected"].map((status) => saved(status, false)), ["preliminary", "partial", "preliminary", "unknown", "amended"]);
+  assert.equal(saved("partial", true), "final");
+
+  const bare = { resourceType: "Condition", id: "c" };
+  const noted = edited(bare, { ...fieldsOf(bare), text: "note" }, { finalise: false });
+  assert.deepEqual(noted, { ...bare, note: [{ text: "note" }] });
+  const confirmed = edited(bare, fieldsOf(bare), { finalise: true });
+  assert.deepEqual([confirmed.verificationStatus.coding[0].code, "clinicalStatus" in confirmed], ["confirmed", false]);
+  assert.equal(edited(bare, { ...fieldsOf(bare), verification: "unconfirmed" }, {}).verificationStatus.coding[0].code, "unconfirmed", "chosen, it is written");
+  const refuted = edited(bare, { ...fieldsOf(bare), verification: "refuted" }, { finalise: true });
+  assert.equal(refuted.verificationStatus.coding[0].code, "refuted", "finalised as it was chosen");
+  const clinicalStatus = { coding: [{ system: "x", code: "inactive", display: "Inactive" }], text: "asleep" };
+  assert.deepEqual(edited({ ...bare, clinicalStatus }, { ...fieldsOf({ ...bare, clinicalStatus }), verification: "refuted" }, {}).clinicalStatus, clinicalStatus);
+});
+
+test("what a condition says can be chosen, whatever it is, and once it is settled it is not opened again", () => {
+  const of = (code) => offered({ resourceType: "Condition", ...(code && { verificationStatus: { coding: [{ code }] } }) }).verification;
+  const open = ["unconfirmed", "provisional", "differential", "refuted"];
+  assert.deepEqual([of("provisional"), of(""), of("local-7"), of("confirmed")], [open, ["", ...open], ["local-7", ...open], ["confirmed", "refuted"]]);
+});
+
+test("what somebody else wrote meanwhile is taken over, but for what was entered here", () => {
+  const of = (clinical, verification, text) => ({
+    resourceType: "Condition",
+    clinicalStatus: { coding: [{ code: clinical }] },
+    verificationStatus: { coding: [{ code: verification }] },
+    note: [{ text }],
+  });
+  const filled = fieldsOf(of("active", "provisional", "a"));
+  const theirs = of("relapse", "differential", "b");
+  assert.deepEqual(refilled(theirs, filled, filled), fieldsOf(theirs));
+  assert.deepEqual(refilled(theirs, { ...filled, text: "mine", clinical: "resolved" }, filled), { text: "mine", clinical: "resolved", verification: "differential" });
+  // What is settled by now is not opened again by what was chosen before.
+  const chosen = { ...filled, verification: "unconfirmed" };
+  assert.equal(refilled(of("active", "confirmed", "a"), chosen, filled).verification, "confirmed");
+  const report = (conclusion) => ({ resourceType: "DiagnosticReport", conclusion });
+  assert.deepEqual([refilled(report("b"), { text: "mine" }, { text: "a" }), refilled(report("b"), { text: "a" }, { text: "a" })], [{ text: "mine" }, { text: "b" }]);
+});
+
+test("what was cancelled or entered in error is not edited", () => {
+  const report = (status) => isEditable({ resourceType: "DiagnosticReport", status });
+  assert.deepEqual(["registered", "partial", "final", "cancelled", "entered-in-error"].map(report), [true, true, true, false, false]);
+  const condition = (code) => isEditable({ resourceType: "Condition", verificationStatus: { coding: [{ code }] } });
+  assert.deepEqual([condition("confirmed"), condition("entered-in-error"), isEditable({ resourceType: "Condition" })], [true, false, true]);
+  assert.ok(!isEditable({ resourceType: "DocumentReference", status: "current" }));
 });

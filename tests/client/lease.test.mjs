@@ -7,6 +7,7 @@ import { takeLease } from "../../www/js/lease.mjs";
 await speak("en");
 const life = 30_000;
 let asked;
+let sent;
 let answer;
 let lost;
 let leave;
@@ -27,9 +28,10 @@ async function pass(ms) {
 
 beforeEach(() => {
   mock.timers.enable({ apis: ["setInterval", "Date"], now: Date.parse("2026-11-25T10:00:00Z") });
-  [asked, answer, lost, leave] = [[], granted, 0, new AbortController()];
-  mock.method(globalThis, "fetch", async (path, { method }) => {
+  [asked, sent, answer, lost, leave] = [[], [], granted, 0, new AbortController()];
+  mock.method(globalThis, "fetch", async (path, { method, body }) => {
     asked.push(`${method} ${path}`);
+    sent.push(JSON.parse(body ?? "{}"));
     return answer(method);
   });
 });
@@ -39,7 +41,7 @@ afterEach(() => {
   mock.timers.reset();
 });
 
-const take = () => takeLease("Condition:a", { signal: leave.signal, onLost: () => (lost += 1) });
+const take = () => takeLease("Condition:a", { requestId: "opening-1", signal: leave.signal, onLost: () => (lost += 1) });
 const count = (method) => asked.filter((line) => line.startsWith(method)).length;
 
 test("it is renewed three times in its life, and given back once", async () => {
@@ -92,6 +94,14 @@ test("one that the server gave to somebody else is lost at the next renewal", as
 test("one that another holds is refused with who it is", async () => {
   answer = () => reply(409, { holder: "Nora", since: "2026-11-25T09:59:00Z" });
   await assert.rejects(take(), ({ status, body }) => status === 409 && body.holder === "Nora");
+});
+
+test("after a reply that was lost it is asked for once more by the same request", async () => {
+  answer = () => Promise.reject(new TypeError("no network"));
+  await assert.rejects(take(), ({ status }) => status === 0);
+  answer = granted;
+  await take();
+  assert.deepEqual(sent.map(({ request_id }) => request_id), ["opening-1", "opening-1"]);
 });
 
 test("leaving the view gives it back", async () => {

@@ -8,7 +8,7 @@ import { alone, columns } from "../../www/js/model/lines.mjs";
 import { bodyOf, fieldsOf } from "../../www/js/model/limits.mjs";
 import { bandsOf, levelOf } from "../../www/js/model/news.mjs";
 import { birthOf, identifiersOf, nameOf } from "../../www/js/model/people.mjs";
-import { allergiesOf, appointmentsOf, attachmentsOf, bedsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../../www/js/model/record.mjs";
+import { allergiesOf, appointmentsOf, attachmentsOf, bedsOf, cacheOf, decoded, documentsOf, medicationOf, problemsOf, resultsOf } from "../../www/js/model/record.mjs";
 import { Vitals, isOverdue, ofEvent, ofResource, readingOf, signs } from "../../www/js/model/vitals.mjs";
 
 await speak("en");
@@ -271,8 +271,17 @@ test("a line goes over pauses that are usual on one of their sides, and over no 
 
 test("what a report says in full is told by its type, with what it weighs", () => {
   const report = { presentedForm: [{ contentType: "Text/Plain; charset=UTF-8", data: "YWJjZA==" }, { title: "empty" }] };
-  assert.deepEqual(attachmentsOf(report), [{ type: "text/plain", data: "YWJjZA==", url: undefined, title: undefined, bytes: 4 }]);
+  const [text] = attachmentsOf(report);
+  assert.deepEqual(attachmentsOf(report), [{ type: "text/plain", charset: "utf-8", data: "YWJjZA==", url: undefined, title: undefined }]);
+  assert.deepEqual([decoded(text).text, decoded(text).bytes.length], ["abcd", 4]);
   const [elsewhere] = attachmentsOf({ content: [{ attachment: { url: "https://archive.example/1" } }] });
-  assert.deepEqual([elsewhere.type, elsewhere.bytes], ["application/octet-stream", undefined]);
+  assert.deepEqual([elsewhere.type, decoded(elsewhere).bytes], ["application/octet-stream", undefined]);
+  const read = (contentType, bytes) => decoded(attachmentsOf({ presentedForm: [{ contentType, data: Buffer.from(bytes).toString("base64") }] })[0]).text;
+  assert.equal(read("text/plain; charset=ISO-8859-1", [0x52, 0xf6]), "Rö");
+  assert.equal(read('text/plain;format=flowed;charset="GB18030"', [0xd7, 0xf3, 0xb7, 0xce]), "左肺");
+  assert.equal(read("text/plain", Buffer.from("Rö")), "Rö");
+  assert.equal(read("text/plain; charset=unheard-of", Buffer.from("Rö")), "Rö");
+  assert.equal(read("application/pdf", [1, 2]), undefined);
+  assert.deepEqual(decoded({ type: "text/plain", data: "!" }), { type: "text/plain", data: "!" }, "what is no base64");
   assert.deepEqual(attachmentsOf({}), []);
 });

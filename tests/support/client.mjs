@@ -83,7 +83,7 @@ export function follow(t, url, token, topic, after, every = Infinity) {
       return self.events.at(-1)?.cursor ?? frames.find((frame) => frame.type === "hello")?.cursor;
     },
     /** Resolves as soon as `test(self)` holds; rejects after `within` ms. */
-    until(test, what, within = 20_000) {
+    until(test, what, within = 60_000) {
       return new Promise((resolve, reject) => {
         const check = () => {
           if (!test(self)) return;

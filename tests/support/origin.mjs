@@ -6,8 +6,8 @@ import { startWorkerd } from "./server.mjs";
 const reference = (to) => ({ reference: to });
 
 /**
- * Starts both. Returns { outside, ehr, front, admin, nurse, key, loaded }: `ehr` is a caller of the outside server, `admin` and
- * `nurse` (of ward `w1`) of the one in front, `key` opens its hook.
+ * Starts both. Returns { outside, ehr, front, admin, nurse, key, stay }: `ehr` is a caller of the outside server, `admin` and
+ * `nurse` (of ward `w1`) of the one in front, `key` opens its hook, `stay(id, patient, location)` writes an Encounter outside.
  */
 export async function startInFront(t, { vars } = {}) {
   const outside = await startWorkerd();
@@ -51,5 +51,5 @@ export async function startInFront(t, { vars } = {}) {
   const made = await admin.post("/users", account);
   if (made.status !== 201) throw new Error(made.text);
   const nurse = await signIn(front.directUrl, "nora");
-  return { outside, ehr, front, admin, nurse, key, put, stay };
+  return { outside, ehr, front, admin, nurse, key, stay };
 }

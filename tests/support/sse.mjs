@@ -26,7 +26,7 @@ export async function readStream(t, url, token, { last, after } = {}) {
         .map(({ cursor, kind, data: { id, at, data } }) => ({ cursor, id, kind, at, data }));
     },
     /** Resolves as soon as `test(self)` holds; rejects after `within` ms. */
-    until(test, what, within = 20_000) {
+    until(test, what, within = 60_000) {
       return new Promise((resolve, reject) => {
         const check = () => {
           if (!test(self)) return;

@@ -8,7 +8,6 @@ const styles = {
   day: { day: "numeric", month: "short", year: "numeric" },
   shortDay: { day: "numeric", month: "short" },
   weekday: { weekday: "long", day: "numeric", month: "long" },
-  shortWeekday: { weekday: "short", day: "numeric", month: "short" },
   stamp: { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
   4: { year: "numeric", timeZone: "UTC" },
   7: { month: "short", year: "numeric", timeZone: "UTC" },
@@ -34,7 +33,6 @@ export const clock = (at) => written("clock", at);
 export const day = (at) => written("day", at);
 export const shortDay = (at) => written("shortDay", at);
 export const weekday = (at) => written("weekday", at);
-export const shortWeekday = (at) => written("shortWeekday", at);
 /** Day and time to the second, for what is kept. */
 export const stamp = (at) => written("stamp", at);
 /** A FHIR date as far as it goes: a year, a month, a day. */

@@ -9,12 +9,13 @@ const tryEvery = 2_000;
 
 /**
  * Takes the lease `name` and keeps it until `release()`, or until `signal` aborts. Resolves with { fence, release() }; rejects
- * with an ApiError, of status 409 with who holds it in its body.
+ * with an ApiError, of status 409 with who holds it in its body. Tried again with the same `requestId` after a reply that was
+ * lost, it gets what that granted.
  */
-export async function takeLease(name, { signal, onLost }) {
+export async function takeLease(name, { requestId, signal, onLost }) {
   const path = `/leases/${encodeURIComponent(name)}`;
   let renewed = Date.now();
-  const { fence, expires_in_ms } = await api.post(path, { request_id: crypto.randomUUID(), ttl_seconds: ttl }, { signal });
+  const { fence, expires_in_ms } = await api.post(path, { request_id: requestId, ttl_seconds: ttl }, { signal });
   let until = renewed + expires_in_ms;
   let held = true;
   let asking = false;

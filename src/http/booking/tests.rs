@@ -174,12 +174,16 @@ fn a_hold_is_renewed_once_and_booked_by_whoever_made_it() {
     let (id, appointment) = made(&held);
     assert_eq!((held.status, text(&appointment, "/status")), (201, "pending".into()));
     assert_eq!(header(&held, "bedside-hold-seconds"), Some("300"));
+    assert_eq!(header(&held, "bedside-hold-own"), Some("?1"));
     assert!(held.body.contains("the hold ends in 300 s"));
     assert_eq!(appointment["participant"][1]["actor"]["reference"], "Practitioner/dr-s");
     assert_eq!(status(&world, "Slot/a"), "busy-tentative");
     world.app.platform.pass(Ttl::from_secs(200));
     let seen = get(&world.app, &world.otto, &format!("/fhir/Appointment/{id}"));
     assert_eq!(header(&seen, "bedside-hold-seconds"), Some("100"));
+    let own =
+        |by| header(&get(&world.app, by, &format!("/fhir/Appointment/{id}")), "bedside-hold-own").map(str::to_owned);
+    assert_eq!((own(&world.nora).as_deref(), own(&world.otto)), (Some("?1"), None), "told to whoever holds it alone");
     unavailable(&hold(&world, &world.otto, "a"));
     assert_eq!(operate(&world, &world.otto, "$hold", &[reference(&id)]).status, 409, "another's");
     assert_eq!(operate(&world, &world.otto, "$book", &[reference(&id)]).status, 409, "another's");

@@ -4,7 +4,7 @@ import { textOf } from "./record.mjs";
 import { ofEvent, ofResource } from "./vitals.mjs";
 
 /** So many Schedules are shown and followed at once. */
-export const mostShown = 8;
+const mostShown = 8;
 
 const states = { free: "free", "busy-tentative": "held", busy: "taken" };
 const codesOf = (concepts) => (concepts ?? []).map((concept) => concept.coding?.[0]?.code ?? textOf(concept)).filter(Boolean);
@@ -36,6 +36,12 @@ export const matching = (schedules, { practitioner, service }) =>
     ({ who, services }) =>
       (!practitioner || who.some(({ reference }) => reference === practitioner)) && (!service || !services.length || services.some(({ code }) => code === service)),
   );
+
+/** So many of `matching` as are shown; the Schedule `first` before the others, if it is one of them. */
+export function shownOf(schedules, wanted) {
+  const all = matching(schedules, wanted);
+  return [...all.filter(({ id }) => id === wanted.first), ...all.filter(({ id }) => id !== wanted.first)].slice(0, mostShown);
+}
 
 /** [from, to) of the day `text` (YYYY-MM-DD) as this device's clock has it. */
 export function dayOf(text) {

@@ -130,15 +130,35 @@ export const documentsOf = (resources) =>
     }))
     .sort(newestFirst);
 
-/** What a report or document says in full: [{ type, data (base64), url, title, bytes }]; `type` is a media type without parameters. */
+/** What a report or document says in full: [{ type, charset, data (base64), url, title }]; `type` is a media type without parameters. */
 export const attachmentsOf = ({ presentedForm, content }) =>
   [...(presentedForm ?? []), ...(content ?? []).map(({ attachment }) => attachment)].filter((one) => one?.data || one?.url).map(({ contentType, data, url, title }) => ({
     type: (contentType ?? "application/octet-stream").split(";")[0].trim().toLowerCase(),
+    charset: /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(contentType)?.[1].toLowerCase(),
     data,
     url,
     title,
-    bytes: data ? Math.floor((data.replace(/=+$/, "").length * 3) / 4) : undefined,
   }));
+
+/** An attachment with its `bytes`, and with its `text` where it is one; without them where it has none that can be read. */
+export function decoded(attachment) {
+  const { type, charset, data } = attachment;
+  if (!data) return attachment;
+  let bytes;
+  try {
+    bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  } catch {
+    return attachment;
+  }
+  if (type !== "text/plain") return { ...attachment, bytes };
+  let decoder = new TextDecoder();
+  try {
+    decoder = new TextDecoder(charset);
+  } catch {
+    // A charset that no browser knows.
+  }
+  return { ...attachment, bytes, text: decoder.decode(bytes) };
+}
 
 /** [{ id, start, end, title, status, who, over }], what is to come first, then what was, each nearest first. */
 export const appointmentsOf = (resources, now) =>

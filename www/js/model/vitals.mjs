@@ -10,7 +10,6 @@ export const signs = [
   { key: "heart-rate", parameters: ["heart_rate"], codes: ["8867-4"], digits: 0, unit: "/min", span: [50, 120] },
   { key: "temperature", parameters: ["temperature"], codes: ["8310-5"], digits: 1, unit: "°C", span: [35.5, 39] },
 ];
-export const signOf = (key) => signs.find((sign) => sign.key === key);
 const byCode = new Map(signs.flatMap((sign) => sign.codes.map((code) => [code, sign])));
 /** Of what monitors say so much is kept of each sign, an hour at one a second; records are not pushed out by it. */
 const keptTelemetry = 3_600;

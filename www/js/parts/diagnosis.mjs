@@ -4,30 +4,51 @@ import { api, request } from "../api.mjs";
 import { dialog } from "../dialog.mjs";
 import { tellEditing } from "../editors.mjs";
 import { time } from "../format.mjs";
-import { t } from "../i18n.mjs";
+import { known, t } from "../i18n.mjs";
 import { takeLease } from "../lease.mjs";
-import { clinicals, edited, fieldsOf, isSettled, leaseOf, verifications } from "../model/diagnosis.mjs";
+import { edited, fieldsOf, isEditable, isSettled, leaseOf, offered, refilled } from "../model/diagnosis.mjs";
 import { textOf } from "../model/record.mjs";
 import { problem } from "./problem.mjs";
 
 /** { open(resource), template() } of the dialog, in the chart of `patient`. */
 export function diagnosisDialog(patient, { signal, update, announce, editors }) {
-  /** What is edited: { resource, name, lease, fields, theirs, held, lost, failure, busy }; undefined while nothing is. */
+  /**
+   * What is edited: { resource, name, taking, lease, fields, filled, theirs, held, lost, failure, busy }; undefined while nothing
+   * is. `filled` is what the fields were filled with.
+   */
   let now;
+  /** Lease -> the request by which it was asked for and that was not granted, as far as is known: its reply may be lost. */
+  const requests = new Map();
+
+  async function ask(mine) {
+    const { name } = mine;
+    if (!requests.has(name)) requests.set(name, crypto.randomUUID());
+    const lease = await takeLease(name, {
+      requestId: requests.get(name),
+      signal,
+      onLost() {
+        mine.lost = true;
+        mine.lease = undefined;
+        update();
+      },
+    });
+    requests.delete(name);
+    return lease;
+  }
+
+  async function give(lease, name) {
+    await lease.release();
+    tellEditing(patient, name);
+  }
 
   async function take() {
     const mine = now;
+    if (mine.taking) return;
+    mine.taking = true;
     mine.failure = mine.held = undefined;
     update();
     try {
-      const lease = mine.lease ?? await takeLease(mine.name, {
-        signal,
-        onLost() {
-          mine.lost = true;
-          mine.lease = undefined;
-          update();
-        },
-      });
+      const lease = mine.lease ?? (await ask(mine));
       if (now !== mine) return lease.release();
       mine.lease = lease;
       mine.lost = false;
@@ -36,13 +57,22 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
       const fresh = await api.get(`/fhir/${mine.resource.resourceType}/${mine.resource.id}`, { signal });
       const changed = fresh.meta?.versionId !== mine.resource.meta?.versionId;
       mine.resource = fresh;
-      // What was written before the lease was lost stays; what the record says by now stands beside it.
-      mine.theirs = mine.fields && changed ? fieldsOf(fresh).text : undefined;
-      mine.fields ??= fieldsOf(fresh);
+      if (!isEditable(fresh)) {
+        mine.lease = undefined;
+        give(lease, mine.name);
+        throw new Error(t("diagnosis.closed"));
+      }
+      const says = fieldsOf(fresh);
+      // What was entered before the lease was lost stays; what the text says by now stands beside it.
+      mine.theirs = mine.fields && changed ? says.text : undefined;
+      mine.fields = mine.fields ? refilled(fresh, mine.fields, mine.filled) : { ...says };
+      mine.filled = says;
     } catch (error) {
       if (signal.aborted) return;
       if (error.status === 409 && error.body?.holder) mine.held = error.body;
       else mine.failure = error;
+    } finally {
+      mine.taking = false;
     }
     update();
   }
@@ -51,9 +81,13 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
     const { lease, name } = now;
     now = undefined;
     update();
-    if (!lease) return;
-    await lease.release();
-    tellEditing(patient, name);
+    if (lease) await give(lease, name);
+  }
+
+  function done(resource, finalise) {
+    if (!finalise) return t("diagnosis.saved");
+    if (resource.resourceType === "DiagnosticReport") return t("diagnosis.finalised");
+    return t(fieldsOf(resource).verification === "refuted" ? "diagnosis.refuted" : "diagnosis.confirmed");
   }
 
   const save = (finalise) => async (event) => {
@@ -64,12 +98,13 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
     [mine.busy, mine.failure] = [true, undefined];
     update();
     try {
+      const body = edited(resource, fields, { finalise, at: Date.now() });
       await request("PUT", `/fhir/${resource.resourceType}/${resource.id}`, {
-        body: edited(resource, fields, { finalise, at: Date.now() }),
+        body,
         headers: { "Content-Type": "application/fhir+json", "If-Match": `W/"${resource.meta.versionId}"`, "Bedside-Fence": `${name}=${lease.fence}` },
         signal,
       });
-      announce(t(finalise ? "diagnosis.finalised" : "diagnosis.saved"));
+      announce(done(body, finalise));
       mine.busy = false;
       if (now === mine) await close();
       return;
@@ -86,11 +121,11 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
   const set = ({ target }) => {
     now.fields[target.name] = target.value;
   };
-  const select = (name, list, prefix) => html`
+  const select = (name) => html`
     <div class="field">
       <label for=${`diagnosis-${name}`}>${t(`diagnosis.${name}`)}</label>
       <select id=${`diagnosis-${name}`} name=${name} @change=${set}>
-        ${list.map((code) => html`<option value=${code} ?selected=${now.fields[name] === code}>${t(`${prefix}.${code}`)}</option>`)}
+        ${offered(now.resource)[name].map((code) => html`<option value=${code} ?selected=${now.fields[name] === code}>${code ? known(`${name}.${code}`, code) : t("diagnosis.unsaid")}</option>`)}
       </select>
     </div>
   `;
@@ -101,12 +136,12 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
     const report = resource.resourceType === "DiagnosticReport";
     return html`
       <form @submit=${save(false)}>
-        ${report ? nothing : html`${select("clinical", clinicals, "clinical")} ${select("verification", verifications[settled ? "settled" : "open"], "verification")}`}
+        ${report ? nothing : html`${select("clinical")} ${select("verification")}`}
         <div class="field">
           <label for="diagnosis-text">${t(report ? "diagnosis.conclusion" : "diagnosis.note")}</label>
           <textarea id="diagnosis-text" name="text" rows="6" maxlength="20000" .value=${fields.text} @input=${set}></textarea>
         </div>
-        ${settled ? nothing : html`<p class="muted">${t("diagnosis.help")}</p>`}
+        ${settled ? nothing : html`<p class="muted">${t(report ? "diagnosis.help" : "diagnosis.helpCondition")}</p>`}
         <div class="actions">
           ${settled ? nothing : html`<button type="button" class="primary" ?disabled=${busy || !lease} @click=${save(true)}>${t("diagnosis.finalise")}</button>`}
           <button class="secondary" ?disabled=${busy || !lease}>${t(!settled ? "diagnosis.save" : report ? "diagnosis.amend" : "app.save")}</button>

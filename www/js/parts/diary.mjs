@@ -31,13 +31,13 @@ export const column = ({ schedule, slots, read }, { ours, asking, target, busy, 
   </section>
 `;
 
-/** What is held and for how long; or where an appointment is to be moved to. */
-export function held({ pending, moving, target, renewed, holds, busy, words }, actions) {
+/** What is held and for how long; or where an appointment is to be moved to, or what is to be booked without having been held. */
+export function held({ pending, moving, target, proposed, renewed, holds, busy, words }, actions) {
   if (moving) {
     return html`
-      <section class="card held-bar" aria-labelledby="held-title">
+      <section class="card held-bar" aria-labelledby="moving-title">
         <div class="held-what">
-          <h2 id="held-title">${t("booking.moving", { when: words(moving) })}</h2>
+          <h2 id="moving-title">${t("booking.moving", { when: words(moving) })}</h2>
           <p>${target ? t("booking.moveTo", { when: words(target) }) : t("booking.chooseNew")}</p>
         </div>
         <div class="actions">
@@ -47,12 +47,26 @@ export function held({ pending, moving, target, renewed, holds, busy, words }, a
       </section>
     `;
   }
-  return pending.map((one) => {
-    const left = holds.get(one.id) - Date.now();
+  if (proposed) {
     return html`
-      <section class="card held-bar" data-hold=${one.id} aria-labelledby="held-title">
+      <section class="card held-bar" aria-labelledby="proposed-title">
         <div class="held-what">
-          <h2 id="held-title">${t("booking.held", { when: words(one) })}</h2>
+          <h2 id="proposed-title">${t("booking.bookNow", { when: words(proposed) })}</h2>
+          <p>${t("booking.noHold")}</p>
+        </div>
+        <div class="actions">
+          <button type="button" class="primary" ?disabled=${busy} @click=${actions.bookNow}>${t("booking.book")}</button>
+          <button type="button" class="secondary" @click=${actions.stopBooking}>${t("app.cancel")}</button>
+        </div>
+      </section>
+    `;
+  }
+  return pending.map((one) => {
+    const left = holds.get(one.id).until - Date.now();
+    return html`
+      <section class="card held-bar" data-hold=${one.id} aria-labelledby=${`held-${one.id}`}>
+        <div class="held-what">
+          <h2 id=${`held-${one.id}`}>${t("booking.held", { when: words(one) })}</h2>
           <p class="muted">${[one.title, ...one.who].filter(Boolean).join(" · ")}</p>
         </div>
         <p class="held-left"><span role="timer" class="countdown">${countdown(left)}</span> ${t("booking.left")}</p>
@@ -87,7 +101,7 @@ export function own({ all, known, moving, busy }, actions) {
   const past = all.filter(({ over }) => over);
   const rows = (list) => html`<ul class="rows" role="list">${repeat(list, ({ id }) => id, (one) => row(one, { moving: Boolean(moving), busy }, actions))}</ul>`;
   return html`
-    <section class="card appointments" aria-labelledby="appointments-title">
+    <section class="card appointments" aria-labelledby="appointments-title" aria-busy=${String(!known)}>
       <h2 id="appointments-title">${t("appointments.title")}</h2>
       ${coming.length ? rows(coming) : html`<p class="muted">${t(known ? "appointments.none" : "app.loading")}</p>`}
       ${past.length ? html`<details><summary>${t("appointments.past", { n: past.length })}</summary>${rows(past)}</details>` : nothing}

@@ -2,7 +2,7 @@
 import { html, nothing } from "lit-html";
 import { age, clock, dateOf, number, time, weekday } from "../format.mjs";
 import { known, t } from "../i18n.mjs";
-import { leaseOf } from "../model/diagnosis.mjs";
+import { isEditable, leaseOf } from "../model/diagnosis.mjs";
 import { appointmentsOf, attachmentsOf, cacheOf, documentsOf, medicationOf, problemsOf, resultsOf } from "../model/record.mjs";
 
 /** What stands where there is nothing to list: that it is loading, that it failed, or that there is none. */
@@ -19,7 +19,7 @@ const section = (name, kind, content, tool = nothing) => html`
 /** A list whose later part is folded away. */
 const folded = (list, label) => (list.length ? html`<details><summary>${t(label, { n: list.length })}</summary><ul class="rows" role="list">${list}</ul></details>` : nothing);
 
-const editable = (resource, edit) => edit && ["Condition", "DiagnosticReport"].includes(resource.resourceType);
+const editable = (resource, edit) => edit && isEditable(resource);
 
 /** The button that begins the editing of a record. `edit` is { open(resource), of(name) }; without it one only reads. */
 const editButton = (resource, title, edit) =>

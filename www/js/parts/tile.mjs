@@ -1,7 +1,7 @@
 // One bed of the board.
 import { html, nothing } from "lit-html";
 import { age, duration, fixed } from "../format.mjs";
-import { known, t } from "../i18n.mjs";
+import { t } from "../i18n.mjs";
 import { alertLine } from "./alerts.mjs";
 import { badge } from "./badge.mjs";
 import { hasLine, spark } from "./spark.mjs";

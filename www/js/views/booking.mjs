@@ -1,16 +1,16 @@
 // Booking: times by practitioner, service and day, as they are taken; a hold with its countdown; book, move, cancel.
 import { html, nothing } from "lit-html";
 import { api, pages, request } from "../api.mjs";
-import { book, cancel, heldUntil, hold, holdLonger, move } from "../bookings.mjs";
+import { book, cancel, hold, holdLonger, holdOf, move } from "../bookings.mjs";
 import { follow } from "../channel.mjs";
 import { dialog } from "../dialog.mjs";
 import { clock, weekday } from "../format.mjs";
 import { t } from "../i18n.mjs";
 import { Chart } from "../model/chart.mjs";
-import { Diary, choicesOf, dayOf, dayText, matching, mostShown, slotsOf } from "../model/diary.mjs";
+import { Diary, choicesOf, dayOf, dayText, matching, shownOf, slotsOf } from "../model/diary.mjs";
 import { birthOf, identifiersOf, nameOf } from "../model/people.mjs";
 import { appointmentsOf } from "../model/record.mjs";
-import { ofEvent } from "../model/vitals.mjs";
+import { ofEvent, ofResource } from "../model/vitals.mjs";
 import { connection } from "../parts/connection.mjs";
 import { column, held, own } from "../parts/diary.mjs";
 import { problem } from "../parts/problem.mjs";
@@ -31,9 +31,12 @@ export default function bookingView(context) {
 
   const diary = new Diary();
   const records = new Chart();
-  const wanted = { practitioner: "", service: "", day: dayText(Date.now()) };
-  /** Appointment -> until when it is held. */
+  /** `first` is the Schedule that has the time that was found. */
+  const wanted = { practitioner: "", service: "", day: dayText(Date.now()), first: "" };
+  /** Appointment -> { version, until, own } of its hold, as it was with that version. */
   const holds = new Map();
+  /** Appointments that were held and that this page has asked to be given up. */
+  const givenUp = new Set();
   /** "schedule day" of what was read. */
   const read = new Set();
   const renewed = new Set();
@@ -47,37 +50,46 @@ export default function bookingView(context) {
   let known = false;
   /** The free time that is asked for now; one that is chosen meanwhile takes its place. */
   let asking;
+  /** Whether times cannot be held here, which is so where records are kept elsewhere; and the one to be booked without that. */
+  let holdless = false;
+  let proposed;
   /** The appointment that is to be moved, and the Slot it is to be moved to; the one that is to be cancelled, and why. */
   let moving;
   let target;
   let cancelling;
 
-  const shown = () => matching(choices?.schedules ?? [], wanted).slice(0, mostShown);
+  const shown = () => shownOf(choices?.schedules ?? [], wanted);
   const appointments = () => appointmentsOf(records.all("Appointment"), Date.now());
-  const pending = () => appointments().filter(({ id, status }) => status === "pending" && holds.get(id) > Date.now());
+  /** What this account holds as far as the server has said; what others hold of the same patient is theirs. */
+  const heldHere = () => appointments().filter(({ id, status }) => status === "pending" && holds.get(id)?.own);
+  /** The same without what is over by this device's clock, which may be a little earlier. */
+  const pending = () => heldHere().filter(({ id }) => holds.get(id).until > Date.now());
   const slotsById = () => new Map(records.all("Appointment").map((one) => [one.id, slotsOf(one)]));
 
-  /** Reads how long an Appointment that is only held is held. */
-  async function lookAtHold(appointment) {
-    if (holds.has(appointment)) return;
+  /** Without a `hold` nobody is said to hold it; if it was held, that goes on until it is told to have ended. */
+  function keepHold(appointment, version, hold = holds.get(appointment) ?? { until: 0, own: false }) {
+    if (!(holds.get(appointment)?.version > version)) holds.set(appointment, { ...hold, version });
+  }
+
+  /** Reads how long an Appointment that is only held is held, and whether by this account. */
+  async function lookAtHold(appointment, version) {
+    const isKnown = () => holds.get(appointment)?.version >= version;
+    if (isKnown()) return;
     const asked = Date.now();
     const { headers } = await request("GET", `/fhir/Appointment/${encodeURIComponent(appointment)}`, { background: true, signal });
-    const until = heldUntil(headers, asked);
-    if (until) holds.set(appointment, until);
+    if (!isKnown()) keepHold(appointment, version, holdOf(headers, asked));
     update();
   }
 
   function takeAppointments(taken) {
-    const held = new Set(pending().map(({ id }) => id));
+    const held = new Set(heldHere().map(({ id }) => id));
     for (const one of taken) records.take(one);
     // Not by anybody here: its time is over, or somebody overrode it.
-    const ended = !busy && taken.some(({ resource }) => resource?.status === "cancelled" && held.has(resource.id));
+    const ended = taken.some(({ resource }) => resource?.status === "cancelled" && held.has(resource.id) && !givenUp.has(resource.id));
     if (ended) failure = new Error(t("booking.ranOut"));
-    for (const { id, status } of appointments()) if (status === "pending") lookAtHold(id).catch(() => {});
+    for (const resource of records.all("Appointment")) if (resource.status === "pending") lookAtHold(resource.id, ofResource(resource).version).catch(() => {});
     update();
   }
-
-  const fromResource = (resource) => ({ reference: `Appointment/${resource.id}`, version: Number(resource.meta?.versionId ?? 0), resource });
 
   follow(`patient/${id}`, {
     paths: [`/fhir/Appointment?patient=${id}`],
@@ -85,7 +97,7 @@ export default function bookingView(context) {
     onState() {},
     async reread() {
       const { resources, complete } = await pages(`/fhir/Appointment?patient=${encodeURIComponent(id)}&_count=100`, { background: true, signal });
-      takeAppointments(resources.map(fromResource));
+      takeAppointments(resources.map(ofResource));
       known = true;
       update();
       return complete;
@@ -145,8 +157,8 @@ export default function bookingView(context) {
   }
   begin();
 
-  /** Does what a person asked for; one thing at a time, and whatever comes of it the next one may be asked for. */
-  async function act(action, said) {
+  /** Does what a person asked for; one thing at a time, and whatever comes of it the next one may be asked for. `taken` is what is said where the time is not to be had. */
+  async function act(action, said, taken = "booking.gone") {
     if (busy) return;
     [busy, failure] = [true, undefined];
     update();
@@ -154,7 +166,7 @@ export default function bookingView(context) {
       const done = await action();
       if (said) announce(said(done));
     } catch (error) {
-      failure = isTaken(error) ? new Error(t("booking.gone")) : error;
+      failure = isTaken(error) ? new Error(t(taken)) : error;
     } finally {
       busy = false;
       asking = undefined;
@@ -162,13 +174,21 @@ export default function bookingView(context) {
     }
   }
 
-  const take = ({ appointment, until }) => {
-    if (until) holds.set(appointment.id, until);
-    takeAppointments([fromResource(appointment)]);
+  const take = ({ appointment, hold }) => {
+    const taken = ofResource(appointment);
+    keepHold(appointment.id, taken.version, hold);
+    takeAppointments([taken]);
   };
+  async function giveUp({ id }) {
+    givenUp.add(id);
+    take(await cancel(id, undefined, signal));
+  }
   const words = ({ start }) => t("booking.when", { day: weekday(start), time: clock(start) });
 
-  /** Holds the time that is asked for; if that changes before the answer has come, whatever it is, the one chosen last. */
+  /**
+   * Holds the time that is asked for; if that changes before the answer has come, whatever it is, the one chosen last. Resolves
+   * with it, or with undefined where times cannot be held.
+   */
   async function holdAsked() {
     let held;
     while (held !== asking) {
@@ -177,11 +197,15 @@ export default function bookingView(context) {
       try {
         take(await hold(held.id, id, signal));
       } catch (error) {
+        if (error.status === 501) {
+          [holdless, proposed] = [true, asking];
+          return undefined;
+        }
         if (held === asking || signal.aborted) throw error;
         continue;
       }
       // One is held at a time; what was held before is given up only now.
-      for (const one of before) take(await cancel(one.id, undefined, signal));
+      for (const one of before) await giveUp(one);
     }
     return held;
   }
@@ -192,9 +216,13 @@ export default function bookingView(context) {
       return update();
     }
     if (busy && !asking) return;
+    if (holdless) {
+      proposed = slot;
+      return update();
+    }
     asking = slot;
     update();
-    act(holdAsked, (slot) => t("booking.holding", { when: words(slot) }));
+    act(holdAsked, (slot) => (slot ? t("booking.holding", { when: words(slot) }) : t("booking.noHold")));
   }
 
   const stopMoving = () => {
@@ -202,16 +230,32 @@ export default function bookingView(context) {
     update();
   };
 
+  const stopBooking = () => {
+    proposed = undefined;
+    update();
+  };
+
   const actions = {
-    book: (one) => act(async () => take(await book(one.id, signal)), () => t("booking.done", { when: words(one) })),
-    giveUp: (one) => act(async () => take(await cancel(one.id, undefined, signal)), () => t("booking.givenUp")),
+    book: (one) => act(async () => take(await book(one.id, signal)), () => t("booking.done", { when: words(one) }), "booking.ranOut"),
+    giveUp: (one) => act(() => giveUp(one), () => t("booking.givenUp")),
     longer: (one) =>
       act(async () => {
-        renewed.add(one.id);
-        take(await holdLonger(one.id, signal));
-      }),
+        try {
+          take(await holdLonger(one.id, signal));
+          renewed.add(one.id);
+        } catch (error) {
+          if (error.status === 409) renewed.add(one.id);
+          throw error;
+        }
+      }, undefined, "booking.ranOut"),
+    bookNow() {
+      const slot = proposed;
+      proposed = undefined;
+      return act(async () => take(await book(slot.id, signal, id)), () => t("booking.done", { when: words(slot) }));
+    },
+    stopBooking,
     move(one) {
-      [moving, target] = [one, undefined];
+      [moving, target, proposed] = [one, undefined, undefined];
       update();
     },
     cancel(one) {
@@ -241,7 +285,13 @@ export default function bookingView(context) {
       if (wanted.service) asked.set("visit-type", wanted.service);
       const { resources } = await pages(`/fhir/Appointment/$find?${asked}`, { signal });
       if (!resources.length) throw new Error(t("booking.noneFree"));
-      setDay(dayText(Date.parse(resources[0].start)));
+      const [found] = resources;
+      // Among more than are shown, whose time it is comes first.
+      if (matching(choices.schedules, wanted).length > shown().length) {
+        const slot = await api.get(`/fhir/Slot/${encodeURIComponent(found.id)}`, { signal });
+        wanted.first = slot.schedule.reference.replace(/^Schedule\//, "");
+      }
+      setDay(dayText(Date.parse(found.start)));
     });
   }
 
@@ -256,6 +306,7 @@ export default function bookingView(context) {
   };
   const set = (name) => ({ target }) => {
     wanted[name] = target.value;
+    wanted.first = "";
     followShown();
   };
 
@@ -288,7 +339,7 @@ export default function bookingView(context) {
     const now = Date.now();
     const [from, to] = dayOf(wanted.day);
     const all = matching(choices.schedules, wanted);
-    const ours = new Set(pending().flatMap((one) => slotsById().get(one.id)));
+    const ours = new Set(heldHere().flatMap((one) => slotsById().get(one.id)));
     const columns = shown().map((schedule) => ({
       schedule,
       slots: diary.slots(schedule.id, { from, to, now, service: wanted.service }),
@@ -299,7 +350,7 @@ export default function bookingView(context) {
       <h2 class="day-title">${weekday(from)}</h2>
       ${worst ? html`<div>${connection(worst, { retry: () => channels.forEach((channel) => channel.retry()) })}</div>` : nothing}
       ${!columns.length ? html`<p class="muted">${t("booking.noSchedule")}</p>` : nothing}
-      ${columns.map((one) => column(one, { ours, target, asking, busy: busy && !asking, choose }))}
+      ${columns.map((one) => column(one, { ours, target: target ?? proposed, asking, busy: busy && !asking, choose }))}
       ${all.length > columns.length ? html`<p class="muted">${t("booking.more", { n: columns.length, all: all.length })}</p>` : nothing}
     `;
   }
@@ -338,7 +389,7 @@ export default function bookingView(context) {
       <div class="booking-grid">
         <div class="booking-main">
           ${choices ? html`${controls()} ${times()}` : failure ? nothing : html`<p class="loading">${t("app.loading")}</p>`}
-          ${held({ pending: pending(), moving, target, renewed, holds, busy, words }, actions)}
+          ${held({ pending: pending(), moving, target, proposed, renewed, holds, busy, words }, actions)}
         </div>
         ${own({ all: appointments().filter(({ id, status }) => status !== "pending" || holds.has(id)), known, moving, busy }, actions)}
       </div>
