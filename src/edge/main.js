@@ -1,6 +1,7 @@
 // The Worker's main module: what Cloudflare, wrangler and workerd start. It gives every call a deadline in JavaScript,
 // because a fault in WebAssembly stops whatever was under way there, timers included, without an answer. After a fault
 // the module starts afresh; what was committed stays, and callers come back.
+import { DurableObject } from "cloudflare:workers";
 import * as bundle from "./index.js";
 
 /** Whoever asks from outside has an answer within this. */
@@ -103,17 +104,22 @@ export default {
   },
 };
 
+/** What an object answers to a message: bytes. */
+function answered(handle, inner, message) {
+  const answer = call(() => handle.call(inner, message));
+  return answer instanceof Promise ? within(OBJECT_MS, answer) : answer;
+}
+
 /** An object that is asked by messages: bytes there and bytes back. */
 const asked = (Inner) => {
   const { handle, alarm } = Inner.prototype;
-  return class {
+  return class extends DurableObject {
     constructor(ctx, env) {
+      super(ctx, env);
       this.inner = new Inner(ctx, env);
     }
-    async fetch(request) {
-      const message = new Uint8Array(await request.arrayBuffer());
-      const answer = call(() => handle.call(this.inner, message));
-      return new Response(answer instanceof Promise ? await within(OBJECT_MS, answer) : answer);
+    ask(message) {
+      return answered(handle, this.inner, message);
     }
     alarm() {
       return within(OBJECT_MS * 5, call(() => alarm.call(this.inner)));
@@ -121,10 +127,16 @@ const asked = (Inner) => {
   };
 };
 
-const guarded = (Inner) =>
-  class {
+/** An object that is asked by messages and has sockets. */
+const followed = (Inner) => {
+  const { handle } = Inner.prototype;
+  return class extends DurableObject {
     constructor(ctx, env) {
+      super(ctx, env);
       this.inner = new Inner(ctx, env);
+    }
+    ask(message) {
+      return answered(handle, this.inner, message);
     }
     fetch(request) {
       return within(OBJECT_MS, this.inner.fetch(request));
@@ -140,18 +152,6 @@ const guarded = (Inner) =>
     }
     webSocketError(socket, error) {
       return within(OBJECT_MS, this.inner.webSocketError(socket, error));
-    }
-  };
-
-/** An object that is asked by messages and has sockets. */
-const followed = (Inner) => {
-  const { handle } = Inner.prototype;
-  return class extends guarded(Inner) {
-    async fetch(request) {
-      if (request.method !== "POST") return super.fetch(request);
-      const message = new Uint8Array(await request.arrayBuffer());
-      const answer = call(() => handle.call(this.inner, message));
-      return new Response(answer instanceof Promise ? await within(OBJECT_MS, answer) : answer);
     }
   };
 };

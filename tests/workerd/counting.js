@@ -40,7 +40,7 @@ function counting(ctx, name) {
           };
     },
   });
-  return new Proxy(ctx, { get: (target, key) => (key === "storage" ? storage : bound(target, key)) });
+  return Object.defineProperty(ctx, "storage", { value: storage });
 }
 
 export default class extends WorkerEntrypoint {

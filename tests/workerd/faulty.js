@@ -29,11 +29,11 @@ export const Leases = RealLeases;
  * of a hundred as `lose` says.
  */
 export class Shard extends RealShard {
-  async fetch(request) {
+  async ask(message) {
     if (faults.slow) await pause(faults.slow * (faults.lose ? Math.random() : 1));
-    const reply = await super.fetch(request);
+    const answer = await super.ask(message);
     if (Math.random() * 100 < faults.lose) throw new Error("lost on the way back");
-    return reply;
+    return answer;
   }
 }
 
@@ -43,28 +43,26 @@ export class Topic extends RealTopic {
     this.bindings = [ctx, env];
   }
 
-  async fetch(request) {
-    // How many sockets the object has, for GET /sockets/{topic}.
-    if (request.method === "PROPFIND") return Response.json(this.bindings[0].getWebSockets().length);
-    if (request.method !== "POST") return super.fetch(request);
+  // How many sockets the object has, for GET /sockets/{topic}.
+  fetch(request) {
+    return request.method === "PROPFIND" ? Response.json(this.bindings[0].getWebSockets().length) : super.fetch(request);
+  }
+
+  async ask(message) {
     if (faults.fault) {
       faults.fault = false;
       // The fault happens in a task of its own in WebAssembly, as a real one does; then this object is asked.
       new Bedside(...this.bindings).fault_on_purpose();
-      return super.fetch(request);
+      return super.ask(message);
     }
     if (faults.drop) throw new Error("dropped on the way");
     if (faults.hang) return new Promise(() => {});
     if (faults.capture) {
       // On the way for so long that the sender gives up.
-      captured.push(await request.arrayBuffer());
+      captured.push(message);
       throw new Error("delayed on the way");
     }
-    if (faults.release) {
-      for (const body of captured.splice(0).reverse()) {
-        await super.fetch(new Request(request.url, { method: "POST", body }));
-      }
-    }
-    return super.fetch(request);
+    if (faults.release) for (const delayed of captured.splice(0).reverse()) await super.ask(delayed);
+    return super.ask(message);
   }
 }

@@ -7,27 +7,31 @@ export const { Clinic, Shard, Topic } = real;
 const LARGE = 100_000;
 const counts = { asked: 0, charts: 0 };
 
-async function ask(env, body) {
-  const reply = await env.CLINIC.get(env.CLINIC.idFromName("clinic")).fetch("https://object/", { method: "POST", body });
-  const answer = await reply.arrayBuffer();
+async function ask(env, message) {
+  const answer = await env.CLINIC.get(env.CLINIC.idFromName("clinic")).ask(message);
   counts.asked += 1;
   if (answer.byteLength > LARGE) {
     counts.charts += 1;
     // An origin that takes its time, so that there is somebody to wait.
     await new Promise((resolve) => setTimeout(resolve, 150));
   }
-  return new Response(answer, { status: reply.status });
+  return answer;
+}
+
+/** Asks the process that has the object. */
+async function askThere(url, body) {
+  const reply = await fetch(`${url}/object`, { method: "POST", body });
+  if (!reply.ok) throw new Error(`the other process answered ${reply.status}`);
+  return new Uint8Array(await reply.arrayBuffer());
 }
 
 export default {
   async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
-    if (pathname === "/object") return ask(env, await request.arrayBuffer());
+    if (pathname === "/object") return new Response(await ask(env, new Uint8Array(await request.arrayBuffer())));
     if (pathname === "/counts") return Response.json(counts);
-    const fetchClinic = env.CLINIC_AT
-      ? (_, { body }) => fetch(`${env.CLINIC_AT}/object`, { method: "POST", body })
-      : (_, { body }) => ask(env, body);
-    const CLINIC = { idFromName: (name) => name, get: () => ({ fetch: fetchClinic }) };
+    const clinic = { ask: (message) => (env.CLINIC_AT ? askThere(env.CLINIC_AT, message) : ask(env, message)) };
+    const CLINIC = { idFromName: (name) => name, get: () => clinic };
     return Product.fetch(request, { ...env, CLINIC }, ctx);
   },
 };
