@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::store::sql::Sql;
-use crate::time::UnixMillis;
+use crate::time::{Ttl, UnixMillis};
+
+/// Of one account and one thing that it reads there is a row at least this often, and not for each time.
+pub const SPELL: Ttl = Ttl::from_mins(5);
 
 /// Who acts, as the audit trail keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ pub struct Actor {
 pub enum Did {
     /// C
     Create,
+    /// R
+    Read,
     /// U
     Update,
     /// D
@@ -72,6 +77,7 @@ pub fn prepare(sql: &impl Sql) -> Result<()> {
 pub fn record(sql: &impl Sql, at: UnixMillis, event: &Event<'_>) -> Result<()> {
     let action = match event.did {
         Did::Create => "C",
+        Did::Read => "R",
         Did::Update => "U",
         Did::Delete => "D",
         Did::Execute => "E",

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod bar;
+pub mod trail;
 
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +103,8 @@ pub enum Action<'a> {
     Attend,
     /// Take a lease from its holder.
     BreakLeases,
+    /// See who did and read what.
+    ReadAuditTrail,
 }
 
 /// Which records a verdict reaches. Made here alone.
@@ -303,6 +306,7 @@ mod tests {
             Action::UseLeases,
             Action::Attend,
             Action::BreakLeases,
+            Action::ReadAuditTrail,
             Action::PostTelemetry,
         ];
         let staff = vec![

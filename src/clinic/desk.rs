@@ -1,4 +1,5 @@
-//! What the clinic's object has in memory: fill tokens, read leases, and which events have to wait for them.
+//! What the clinic's object has in memory: fill tokens, read leases, which events have to wait for them, and which readers are
+//! in the audit trail already.
 //!
 //! Invariant: losing it costs time and nothing else. An object that was just started does not know what it told before, so it
 //! takes everybody for told.
@@ -6,9 +7,10 @@
 use std::cell::RefCell;
 
 use super::{ClinicReply, position};
+use crate::access::audit::SPELL;
 use crate::channel::Topic;
 use crate::chart::cache::fills::Fills;
-use crate::chart::cache::window::{self, Grants};
+use crate::chart::cache::window::{self, Grants, Window};
 use crate::chart::head::Touched;
 use crate::error::Result;
 use crate::store::sql::Sql;
@@ -22,6 +24,8 @@ pub struct Desk {
     /// What was committed at an instant is held back until another one.
     held: RefCell<Vec<(UnixMillis, UnixMillis)>>,
     lease: Ttl,
+    /// What of the reads is in the audit trail.
+    said: RefCell<Window<()>>,
     /// How what is known of patients ages, where records are kept elsewhere.
     pub(super) away: Option<Away>,
 }
@@ -39,12 +43,31 @@ impl Desk {
     /// The desk of an object that was started at `now`, where readers may rely on a head for `lease`.
     pub fn new(lease: Ttl, now: UnixMillis) -> Desk {
         let held = RefCell::new(vec![(UnixMillis(0), now.plus(window::longest(lease)))]);
-        Desk { fills: RefCell::default(), grants: RefCell::new(Grants::new(lease, now)), held, lease, away: None }
+        Desk {
+            fills: RefCell::default(),
+            grants: RefCell::new(Grants::new(lease, now)),
+            held,
+            lease,
+            said: RefCell::new(Window::new(SPELL)),
+            away: None,
+        }
     }
 
     /// The same where records are kept elsewhere.
     pub fn away(self, away: Option<Away>) -> Desk {
         Desk { away, ..self }
+    }
+
+    /// What of `what` the audit trail does not have yet of `user`.
+    pub(super) fn unsaid<'a>(&self, now: UnixMillis, user: &str, what: &'a [String]) -> Vec<&'a str> {
+        let mut said = self.said.borrow_mut();
+        let new = |what: &&str| said.get(now, &window::of(user, what)).is_none();
+        what.iter().map(String::as_str).filter(new).collect()
+    }
+
+    /// Notes that the audit trail has it now.
+    pub(super) fn said(&self, now: UnixMillis, user: &str, what: &[&str]) {
+        what.iter().for_each(|what| self.said.borrow_mut().put(now, now, &window::of(user, what), ()));
     }
 
     /// Notes that somebody was told of the head of `patient` at `now`.

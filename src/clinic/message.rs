@@ -11,6 +11,7 @@ use super::origin::OriginRequest;
 use super::sessions::{SessionReply, SessionRequest};
 use super::subscriptions::{Stored, SubscriptionRequest};
 use crate::access::audit::Actor;
+use crate::access::trail::Wanted;
 use crate::access::{Owner, Scope};
 use crate::channel::Topic;
 use crate::channel::cursor::Snapshot;
@@ -84,6 +85,15 @@ pub enum ClinicRequest {
         /// Why, in the actor's words.
         reason: String,
     },
+    /// Somebody is about to be shown this: the audit trail has it before.
+    Seen {
+        /// Who.
+        actor: Actor,
+        /// What, as the trail names it.
+        what: Vec<String>,
+    },
+    /// A page of the audit trail.
+    Trail(Wanted),
     /// An account by id.
     Account {
         /// Its id.
@@ -153,6 +163,9 @@ impl ClinicRequest {
             | ClinicRequest::Whose(_)
             | ClinicRequest::Fill(_)
             | ClinicRequest::GiveBack { .. }
+            // Said again it is a second row at most.
+            | ClinicRequest::Seen { .. }
+            | ClinicRequest::Trail(_)
             | ClinicRequest::Account { .. }
             | ClinicRequest::Accounts { .. }
             | ClinicRequest::Reached { .. }
@@ -192,7 +205,7 @@ pub enum ClinicReply {
     Accounts(Vec<Account>),
     /// Of telemetry: whom each sample is of; `None` where it is out of reach or there is no such patient.
     Owners(Vec<Option<Owner>>),
-    /// Of care: JSON.
+    /// Of care, and of the audit trail: JSON.
     Json(String),
     /// Of subscriptions.
     Subscriptions(Vec<Stored>),

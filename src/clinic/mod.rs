@@ -27,6 +27,7 @@ use self::origin::intents;
 pub use self::port::{Clinic, unexpected};
 pub use self::records::Records;
 use crate::access::audit::{self, Actor, Did, Outcome};
+use crate::access::trail;
 use crate::channel::outbox;
 use crate::chart::cache::apart::Heads;
 use crate::chart::cache::{self, Filling, Whose};
@@ -192,6 +193,15 @@ fn answer(
             audit::record_with_reason(sql, now, &event, reason)?;
             Ok(ClinicReply::Done)
         }),
+        ClinicRequest::Seen { actor, what } => {
+            let unsaid = desk.unsaid(now, &actor.user, what);
+            if !unsaid.is_empty() {
+                sql.transaction(|| unsaid.iter().try_for_each(|what| note(actor, Did::Read, what, Outcome::Success)))?;
+                desk.said(now, &actor.user, &unsaid);
+            }
+            Ok(ClinicReply::Done)
+        }
+        ClinicRequest::Trail(wanted) => trail::page(sql, wanted).map(ClinicReply::Json),
         ClinicRequest::Account { id } => roster::get(sql, id).map(ClinicReply::Account),
         ClinicRequest::Accounts { after, count } => roster::list(sql, after, *count).map(ClinicReply::Accounts),
         ClinicRequest::Care { scope, request } => {

@@ -12,6 +12,7 @@ use super::keep::{Backend, Cache, Keepers, LeaseBackend};
 use super::outgoing::Outgoing;
 use super::{SUBSCRIPTION, call, encode_subscription, platform_fault};
 use crate::access::Scope;
+use crate::access::audit::SPELL;
 use crate::channel::{Topic, TopicReply, TopicRequest};
 use crate::chart::cache::apart::Heads;
 use crate::chart::cache::read::Ports;
@@ -66,6 +67,7 @@ thread_local! {
     static ORIGIN: Rc<Link> = Rc::default();
     /// What this isolate was just told of heads, and of sessions. The same.
     static WINDOW: OnceCell<Rc<RefCell<Window<Looked>>>> = const { OnceCell::new() };
+    static SAID: Rc<RefCell<Window<()>>> = Rc::new(RefCell::new(Window::new(SPELL)));
     static SEATS: OnceCell<Rc<RefCell<Window<Session>>>> = const { OnceCell::new() };
 }
 
@@ -298,6 +300,10 @@ impl Ports for Edge {
 impl Platform for Edge {
     fn seats(&self) -> Rc<RefCell<Window<Session>>> {
         SEATS.with(|seats| Rc::clone(seats.get_or_init(|| Rc::new(RefCell::new(Window::new(self.lease()))))))
+    }
+
+    fn said(&self) -> Rc<RefCell<Window<()>>> {
+        SAID.with(Rc::clone)
     }
 
     fn report(&self, error: &Error, request: &str) {

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::caller::Caller;
 use super::reply::Response;
-use super::{Context, Incoming, Platform, input};
+use super::{Context, Incoming, Platform, audit, input};
 use crate::access::{Action, Role, Scope};
 use crate::channel::Topic;
 use crate::clinic::position::Positioned;
@@ -15,7 +16,8 @@ use crate::vitals::thresholds::{Thresholds, Wire};
 
 /// `GET /alerts`
 pub async fn alerts<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Result<Response> {
-    let scope = context.caller().await?.may(Action::Attend)?;
+    let caller = context.caller().await?;
+    let scope = caller.may(Action::Attend)?;
     let parameters = input::parameters(context.request, &["ward", "patient"])?;
     let id = |name: &str| match input::parameter(&parameters, name) {
         Some(id) if !is_valid_id(id) => Err(Error::invalid(name, "this must be the id of a resource")),
@@ -23,20 +25,22 @@ pub async fn alerts<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Re
     };
     let (ward, patient) = (id("ward")?, id("patient")?);
     let topics = ward.iter().cloned().map(Topic::Ward).chain(patient.iter().cloned().map(Topic::Patient)).collect();
-    read(context, scope, CareRequest::Alerts { ward, patient }, topics).await
+    read(context, &caller, scope, CareRequest::Alerts { ward, patient }, topics).await
 }
 
 /// What is read, and where in `topics`.
 async fn read<P: Platform, R>(
     context: &Context<'_, P, R>,
+    caller: &Caller,
     scope: Scope,
     request: CareRequest,
     topics: Vec<Topic>,
 ) -> Result<Response> {
-    match context.platform.ask_at(ClinicRequest::Care { scope, request }, topics).await? {
-        (ClinicReply::Json(json), positions) => Ok(Response::json(200, json).read_at(&positions)),
-        _ => Err(unexpected()),
-    }
+    let what: Vec<String> = topics.iter().flat_map(audit::of_topic).collect();
+    let (reply, positions) = context.platform.ask_at(ClinicRequest::Care { scope, request }, topics).await?;
+    let ClinicReply::Json(json) = reply else { return Err(unexpected()) };
+    context.seen(caller, if what.is_empty() { vec!["alerts".to_owned()] } else { what }).await?;
+    Ok(Response::json(200, json).read_at(&positions))
 }
 
 /// `GET /wards/{id}/board`
@@ -45,8 +49,8 @@ pub async fn board<P: Platform, R: Incoming>(context: &Context<'_, P, R>, ward: 
     let caller = context.caller_quietly().await?;
     let scope = caller.may(Action::FollowWard { ward })?;
     let reduced = caller.session.principal.role == Role::Display;
-    read(context, scope, CareRequest::Board { ward: ward.to_owned(), reduced }, vec![Topic::Ward(ward.to_owned())])
-        .await
+    let topics = vec![Topic::Ward(ward.to_owned())];
+    read(context, &caller, scope, CareRequest::Board { ward: ward.to_owned(), reduced }, topics).await
 }
 
 #[derive(Default, Deserialize)]
@@ -77,13 +81,15 @@ pub async fn acknowledge<P: Platform, R: Incoming>(context: &Context<'_, P, R>, 
 pub async fn thresholds<P: Platform, R: Incoming>(context: &Context<'_, P, R>, patient: &str) -> Result<Response> {
     let caller = context.caller().await?;
     let scope = caller.may(Action::Attend)?;
+    let what = audit::of_patient(patient);
     let patient = patient.to_owned();
-    let request = if context.request.method() == "PUT" {
+    if context.request.method() == "PUT" {
         let expected = input::if_match(context.request)?;
         let thresholds = Thresholds::of(&input::json::<Wire>(context.request).await?)?;
-        CareRequest::SetThresholds { patient, thresholds, expected, actor: caller.actor(&context.id) }
-    } else {
-        CareRequest::Thresholds { patient }
-    };
-    Ok(Response::json(200, context.platform.care(scope, request).await?))
+        let request = CareRequest::SetThresholds { patient, thresholds, expected, actor: caller.actor(&context.id) };
+        return Ok(Response::json(200, context.platform.care(scope, request).await?));
+    }
+    let thresholds = context.platform.care(scope, CareRequest::Thresholds { patient }).await?;
+    context.seen(&caller, vec![what]).await?;
+    Ok(Response::json(200, thresholds))
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::caller::Caller;
 use super::reply::Reply;
-use super::{Context, Incoming, Platform, Response, Subscription, input, telemetry};
+use super::{Context, Incoming, Platform, Response, Subscription, audit, input, telemetry};
 use crate::access::bar::Listener;
 use crate::access::{Action, Owner, refused};
 use crate::channel::cursor::Position;
@@ -61,6 +61,7 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
         Some(_) => Some(Ttl::from_secs(input::count(&parameters, "wait", LONGEST_WAIT, LONGEST_WAIT)?)),
         None => None,
     };
+    context.seen(&caller, audit::of_topic(&topic)).await?;
     let subscription = |after, listener| Subscription { topic: topic.clone(), after, listener };
 
     let upgrade = context.request.header("upgrade");

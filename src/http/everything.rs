@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::fhir::{FHIR_JSON, PAGE, history_entry};
 use super::reply::Response;
 use super::views::{self, bypass, reading};
-use super::{Context, Incoming, Platform, input};
+use super::{Context, Incoming, Platform, audit, input};
 use crate::access::Action;
 use crate::chart::cache::Whose;
 use crate::chart::cache::read::{Ask, Render, Rendered};
@@ -21,8 +21,7 @@ use crate::time::UnixMillis;
 
 /// The instant in `_since`, if it is given.
 pub fn since(parameters: &[(String, String)]) -> Result<Option<UnixMillis>> {
-    let bad = || Error::invalid("_since", "this must be an instant, as in 2026-01-31T09:30:00Z");
-    input::parameter(parameters, "_since").map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(bad)).transpose()
+    input::instant(parameters, "_since")
 }
 
 /// `value` as one more parameter of a query, if there is one. It needs no encoding.
@@ -115,7 +114,8 @@ pub async fn log<P: Platform, R: Incoming>(
     kind: Option<ResourceType>,
 ) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
-    let scope = context.caller().await?.may(kind.map_or(Action::ReadEverything, reading))?;
+    let caller = context.caller().await?;
+    let scope = caller.may(kind.map_or(Action::ReadEverything, reading))?;
     let parameters = input::parameters(context.request, &["_since", "_count", "_below"])?;
     let count = input::count(&parameters, "_count", PAGE.0, PAGE.1)?;
     let since = since(&parameters)?;
@@ -127,6 +127,7 @@ pub async fn log<P: Platform, R: Incoming>(
         Answer::Log(items, next) => (items, next),
         _ => return Err(unexpected()),
     };
+    context.seen(&caller, kind.map_or_else(|| vec!["_history".to_owned()], audit::of_type)).await?;
 
     let base = context.base();
     let path = kind.map_or_else(|| base.clone(), |kind| format!("{base}/{kind}"));

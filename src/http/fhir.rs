@@ -10,7 +10,7 @@ use super::once::Once;
 use super::reply::{self, Response};
 use super::route::{self, Route};
 use super::views::{self, AsResource, bypass, missing, reading};
-use super::{Context, Incoming, Platform, booking, everything, fenced, input, search};
+use super::{Context, Incoming, Platform, audit, booking, everything, fenced, input, search};
 use crate::access::{Action, Scope, refused};
 use crate::channel::subscription::Subject;
 use crate::chart::cache::read::Ask;
@@ -149,7 +149,9 @@ async fn read<P: Platform, R: Incoming>(
 ) -> Result<Response> {
     let caller = context.caller().await?;
     let scope = caller.may(reading(kind))?;
-    let Found { record, held, .. } = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
+    let found = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
+    let Found { record, held, owners } = found;
+    context.seen(&caller, audit::of_record(kind, id, &owners)).await?;
     let shown = shown(context.request, record.version, record.updated, record.body, &bypass());
     Ok(booking::with_held(shown, held.as_ref(), &caller, context.platform.now()))
 }
@@ -183,7 +185,8 @@ async fn history<P: Platform, R: Incoming>(
     id: &str,
 ) -> Result<Response> {
     input::accepts_json(context.request, FHIR_JSON)?;
-    let scope = context.caller().await?.may(reading(kind))?;
+    let caller = context.caller().await?;
+    let scope = caller.may(reading(kind))?;
     let parameters = input::parameters(context.request, &["_count", "_below"])?;
     let count = input::count(&parameters, "_count", PAGE.0, PAGE.1)?;
     let below = match input::parameter(&parameters, "_below") {
@@ -192,6 +195,7 @@ async fn history<P: Platform, R: Incoming>(
     };
     let query = Query::History { kind, id: id.to_owned(), below, count };
     let (records, more) = several(context, scope, query).await?;
+    context.seen(&caller, audit::of_record(kind, id, &[])).await?;
 
     let path = format!("{}/{kind}/{id}", context.base());
     let url = |below: Option<u64>| {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Incoming;
 use crate::error::{Error, Kind, Result};
 pub use crate::outgoing::encode;
+use crate::time::UnixMillis;
 
 /// The most that a resource may weigh: 1 MiB.
 pub const RESOURCE_LIMIT: usize = 1 << 20;
@@ -119,6 +120,12 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>> {
 /// The value of parameter `name`.
 pub fn parameter<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
     parameters.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+}
+
+/// The instant in parameter `name`, if it is given.
+pub fn instant(parameters: &[(String, String)], name: &str) -> Result<Option<UnixMillis>> {
+    let bad = || Error::invalid(name, "this must be an instant, as in 2026-01-31T09:30:00Z");
+    parameter(parameters, name).map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(bad)).transpose()
 }
 
 /// The value of the whole-number parameter `name`, from 1 to `max`; `default` where it is not given.

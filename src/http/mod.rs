@@ -4,6 +4,7 @@
 //! itself through [`Incoming`]. Every route asks [`crate::access`] before it reads or writes, and no body is read before
 //! its caller is known to be allowed to send one.
 
+mod audit;
 mod batch;
 mod booking;
 mod bundles;
@@ -57,6 +58,9 @@ use crate::time::Entropy;
 pub trait Platform: Outside + Entropy + Clinic + Ports {
     /// The sessions that this isolate was just told are valid, by the hash of their token.
     fn seats(&self) -> Rc<RefCell<Window<Session>>>;
+
+    /// Which readers this isolate knows to be in the audit trail.
+    fn said(&self) -> Rc<RefCell<Window<()>>>;
 
     /// Notes an error of our own for the operator, with the id of the request.
     fn report(&self, error: &Error, request: &str);
@@ -189,6 +193,7 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
         Route::Alerts => care::alerts(context).await?,
         Route::Acknowledge(id) => care::acknowledge(context, &id).await?,
         Route::Thresholds(patient) => care::thresholds(context, &patient).await?,
+        Route::Audit => audit::trail(context).await?,
         Route::Leases => leases::several(context).await?,
         Route::Lease(name) => leases::handle(context, &name).await?,
         Route::BreakLease(name) => leases::break_it(context, &name).await?,
@@ -198,6 +203,8 @@ async fn dispatch<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Resu
     Ok(Reply::Response(response))
 }
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod bundles_tests;
 #[cfg(test)]

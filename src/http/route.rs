@@ -63,6 +63,8 @@ pub enum Route {
     Board(String),
     /// `/telemetry`
     Telemetry,
+    /// `/audit`
+    Audit,
     /// `/alerts`
     Alerts,
     /// `/alerts/{id}/acknowledge`
@@ -125,6 +127,7 @@ impl Route {
             | Route::Everything(_)
             | Route::Log(_)
             | Route::Alerts
+            | Route::Audit
             | Route::Board(_) => &["GET"],
             Route::Instance(..) | Route::Subscription(SubscriptionPath::One(_)) => &["GET", "PUT", "DELETE"],
             Route::Subscription(_) => &["GET", "POST"],
@@ -232,6 +235,7 @@ pub fn find(path: &str) -> Result<Route> {
         ["alerts"] => Ok(Route::Alerts),
         ["alerts", one, "acknowledge"] => Ok(Route::Acknowledge(id(one)?)),
         ["patients", one, "thresholds"] => Ok(Route::Thresholds(id(one)?)),
+        ["audit"] => Ok(Route::Audit),
         ["leases"] => Ok(Route::Leases),
         ["leases", name] => lease(name).map(Route::Lease),
         ["leases", name, "break"] => lease(name).map(Route::BreakLease),
@@ -286,6 +290,8 @@ mod tests {
             ("/alerts/a/acknowledge", Some(Route::Acknowledge("a".into()))),
             ("/patients/p/thresholds", Some(Route::Thresholds("p".into()))),
             ("/leases/slot%3A1", LeaseName::parse("slot:1").map(Route::Lease)),
+            ("/audit", Some(Route::Audit)),
+            ("/audit/1", None),
             ("/leases", Some(Route::Leases)),
             ("/leases/slot:1/break", LeaseName::parse("slot:1").map(Route::BreakLease)),
             ("/leases/slot/1", None),

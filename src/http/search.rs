@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::fhir::{FHIR_JSON, PAGE};
 use super::reply::Response;
 use super::views::{self, reading};
-use super::{Context, Incoming, Platform, input};
+use super::{Context, Incoming, Platform, audit, input};
 use crate::access::Scope;
 use crate::channel::Topic;
 use crate::chart::cache::read::{Ask, Render, Rendered};
@@ -96,7 +96,9 @@ async fn found<P: Platform, R: Incoming>(
     // A list of patients is told of in the topics of the caller's wards.
     let wards: &[String] = if kind == ResourceType::Patient { &caller.session.principal.wards } else { &[] };
     let topics = wards.iter().cloned().map(Topic::Ward).collect();
+    let what = page.asked.search.confined.as_deref().map(|patient| vec![audit::of_patient(patient)]);
     let (answer, positions) = context.platform.query_at(scope, query, topics).await?;
+    context.seen(&caller, what.unwrap_or_else(|| audit::of_type(kind))).await?;
     let page =
         page.render(&answer).ok_or_else(|| Error::internal("the origin answered something else than was asked"))?;
     Ok(Response::fhir(200, page.body).header("cache-status", views::bypass()).read_at(&positions))

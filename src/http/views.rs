@@ -3,12 +3,14 @@
 //! Invariant: what a view shows does not depend on who asks: whether they may see it is decided by their role before, and by
 //! the head after it was asked for. So the same view serves all of them.
 
+use std::cell::RefCell;
+
 use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::caller::Caller;
 use super::input;
 use super::reply::{self, Response};
-use super::{Context, Incoming, Platform};
+use super::{Context, Incoming, Platform, audit};
 use crate::access::{Action, Role, refused};
 use crate::channel::Topic;
 use crate::chart::cache::Whose;
@@ -77,6 +79,7 @@ pub async fn view_by<P: Platform, R: Incoming>(
         .header("cache-control")
         .is_some_and(|value| value.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache")));
     let ask = Ask { known: input::entity_tags(context.request), ..ask };
+    let who = RefCell::new(None);
     let allowed = async {
         let caller = caller.await?;
         let scope = caller.may(reading(kind))?;
@@ -89,9 +92,17 @@ pub async fn view_by<P: Platform, R: Incoming>(
             return Err(refused());
         }
         let staff = matches!(caller.session.principal.role, Role::Admin | Role::Practitioner | Role::Nurse);
+        who.replace(Some(caller));
         Ok(Allowed { scope, fresh: no_cache && staff })
     };
-    let Read { got, status, timing, position } = read(context.platform, &context.config.cache, &ask, allowed).await?;
+    let Read { got, status, timing, position, patient } =
+        read(context.platform, &context.config.cache, &ask, allowed).await?;
+    let what = match (&got, patient, &ask.whose) {
+        (_, Some(patient), _) => vec![audit::of_patient(&patient)],
+        (_, None, Whose::Patient(patient)) => vec![audit::of_patient(patient)],
+        (Got::Plain(Answer::Found(found)), None, Whose::Record(kind, id)) => audit::of_record(*kind, id, &found.owners),
+        (_, None, Whose::Record(kind, id)) => audit::of_record(*kind, id, &[]),
+    };
     let response = match got {
         Got::View(view, etag) => {
             let version = view.version;
@@ -101,6 +112,9 @@ pub async fn view_by<P: Platform, R: Incoming>(
         Got::Same(etag, updated) => with_date(Response::empty(304).header("etag", weak(&etag)), updated),
         Got::Plain(answer) => plain(context.request, &*ask.render, &answer)?,
     };
+    if let Some(caller) = who.take() {
+        context.seen(&caller, what).await?;
+    }
     let response = response.header("cache-status", status.header()).header("server-timing", timing.header());
     let response = match (&ask.whose, position) {
         (Whose::Patient(id), Some(position)) => response.read_at(&Positions::of(Topic::Patient(id.clone()), position)),

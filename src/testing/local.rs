@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::{DrivenClock, Seeded, SoftCipher, block_on};
+use crate::access::audit::SPELL;
 use crate::channel::{Topic, TopicReply, TopicRequest, object};
 use crate::chart::cache::Looked;
 use crate::chart::cache::read::Ports;
@@ -56,6 +57,8 @@ pub struct World {
     pub unreachable: Cell<bool>,
     /// Records are out of reach; heads are not.
     pub origin_down: Cell<bool>,
+    /// Whether nothing can be put into the audit trail of readers.
+    pub trail_down: Cell<bool>,
     /// The next delivery arrives and its answer is lost.
     pub reply_lost: Cell<bool>,
     /// How often the clinic's object was asked.
@@ -65,6 +68,7 @@ pub struct World {
     pub tier: Rc<RefCell<Tier>>,
     pub window: Rc<RefCell<Window<Looked>>>,
     pub seats: Rc<RefCell<Window<Session>>>,
+    pub said: Rc<RefCell<Window<()>>>,
     /// The restore to which its objects are brought.
     pub restored: Cell<UnixMillis>,
     cipher: SoftCipher,
@@ -91,6 +95,7 @@ impl Local {
             topics: RefCell::default(),
             unreachable: Cell::new(false),
             origin_down: Cell::new(false),
+            trail_down: Cell::new(false),
             reply_lost: Cell::new(false),
             asked: Cell::new(0),
             reports: RefCell::default(),
@@ -98,6 +103,7 @@ impl Local {
             tier: Rc::new(RefCell::new(Tier::new(1 << 20))),
             window: Rc::new(RefCell::new(Window::new(lease))),
             seats: Rc::new(RefCell::new(Window::new(lease))),
+            said: Rc::new(RefCell::new(Window::new(SPELL))),
             restored: Cell::new(UnixMillis(0)),
             cipher: SoftCipher::new(6),
         }))
@@ -144,6 +150,9 @@ impl Clinic for Local {
         self.asked.set(self.asked.get() + 1);
         if self.origin_down.get() && matches!(request, ClinicRequest::Fill(_) | ClinicRequest::Query { .. }) {
             return Err(Error::unavailable("the origin does not answer"));
+        }
+        if self.trail_down.get() && matches!(request, ClinicRequest::Seen { .. }) {
+            return Err(Error::unavailable("the audit trail takes nothing"));
         }
         let handled = clinic::handle(&self.sql, &self.desk, &self.entropy, &self.watch, self.now(), &request)?;
         self.pass(handled.wait);
@@ -222,6 +231,10 @@ impl Ports for Local {
 impl Platform for Local {
     fn seats(&self) -> Rc<RefCell<Window<Session>>> {
         Rc::clone(&self.seats)
+    }
+
+    fn said(&self) -> Rc<RefCell<Window<()>>> {
+        Rc::clone(&self.said)
     }
 
     fn report(&self, error: &Error, _request: &str) {

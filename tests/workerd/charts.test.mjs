@@ -59,6 +59,9 @@ test("on Redis a read of a patient's view is one request, and one by its id alon
     const known = await admin.get(path, { "if-none-match": headers.get("etag") });
     assert.equal(known.status, 304, path);
   }
+  // Whoever reads is in the trail before, from the cache too, and not each time.
+  const { rows } = (await admin.get("/audit?entity=Patient/p")).body;
+  assert.deepEqual(rows.map(({ action }) => action).sort(), ["C", "R", "R"], "once for each server that served them");
   // A page load of twenty views: each costs one wave, and all run beside each other.
   await faults([]);
   await Promise.all(Array.from({ length: 20 }, (_, n) => admin.get(views[n % 3])));

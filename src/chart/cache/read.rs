@@ -126,6 +126,8 @@ pub struct Read {
     pub timing: Timing,
     /// Where in the patient's topic it was read, where it is one patient's and was read at their head.
     pub position: Option<Snapshot>,
+    /// The patient whose head it was read at, where it was read at one.
+    pub patient: Option<String>,
 }
 
 async fn timed<T>(clock: &impl Clock, work: impl Future<Output = T>) -> (T, Ttl) {
@@ -150,6 +152,7 @@ struct Reading<'a, P> {
     timing: Timing,
     asked: UnixMillis,
     position: Option<Snapshot>,
+    patient: Option<String>,
 }
 
 /// Reads what `ask` says, if `allowed` says who asks and that they may. The parts of the first wave begin together.
@@ -160,7 +163,7 @@ pub async fn read<P: Ports>(
     allowed: impl Future<Output = Result<Allowed>>,
 ) -> Result<Read> {
     let asked = ports.now();
-    let mut reading = Reading { ports, rules, ask, timing: Timing::default(), asked, position: None };
+    let mut reading = Reading { ports, rules, ask, timing: Timing::default(), asked, position: None, patient: None };
     let mut named = match &ask.whose {
         Whose::Patient(patient) => Some(names::name(&rules.names, patient, &ask.view)?),
         Whose::Record(..) => None,
@@ -253,17 +256,18 @@ impl<P: Ports> Reading<'_, P> {
         let asked = source.direct(scope, self.ask.query.clone());
         let (answer, took) = timed(self.ports, asked).await;
         self.timing.origin = Some(took);
-        self.position = None;
+        (self.position, self.patient) = (None, None);
         Ok(self.read(Got::Plain(answer?), status))
     }
 
     /// What is read from here on is read at this head.
     fn at(&mut self, head: &Head) {
+        self.patient = Some(head.owner.patient.clone());
         self.position = matches!(self.ask.whose, Whose::Patient(_)).then(|| head.position(self.asked));
     }
 
     fn read(&self, got: Got, status: Status) -> Read {
-        Read { got, status, timing: self.timing, position: self.position.clone() }
+        Read { got, status, timing: self.timing, position: self.position.clone(), patient: self.patient.clone() }
     }
 
     fn view(&self, name: &Name, view: Rc<View>, status: Status) -> Result<Read> {

@@ -73,6 +73,11 @@ impl<V: Clone> Window<V> {
     }
 }
 
+/// The question whether `user` is known to read `what`: an id has no space in it.
+pub fn of(user: &str, what: &str) -> String {
+    format!("{user} {what}")
+}
+
 /// Until when somebody may rely on what they were told, by whom it is about: in the memory of the object that tells it.
 #[derive(Debug)]
 pub struct Grants {

@@ -51,7 +51,7 @@ impl<P: Ports> Reading<'_, P> {
                 Attempt::Busy(head) => head,
                 Attempt::Plain(answer) => {
                     self.timing.origin = Some(took);
-                    self.position = None;
+                    (self.position, self.patient) = (None, None);
                     return Ok(self.read(Got::Plain(answer), status));
                 }
                 Attempt::Filled(view, stored, head) => {
