@@ -10,17 +10,20 @@ use worker::{Request, web_sys};
 use crate::error::{Error, Kind, Result};
 use crate::http::Incoming;
 
-/// The headers that come over with the request; any other is asked for in JavaScript.
-pub const HEADERS: [&str; 8] = [
+/// The headers that come over with the request, those of its body last; any other is asked for in JavaScript.
+pub const HEADERS: [&str; 9] = [
     "authorization",
     "cookie",
     "accept",
+    "cache-control",
     "if-none-match",
     "bedside-background",
     "upgrade",
     "content-type",
     "content-length",
 ];
+/// So many of them come with a request that has no body.
+pub const WITHOUT_BODY: usize = 7;
 
 /// A request from outside.
 pub struct EdgeRequest {
@@ -28,7 +31,7 @@ pub struct EdgeRequest {
     url: String,
     /// Where in `url` the path begins and the query begins; both its end where there is none.
     path: (usize, usize),
-    /// The values of [`HEADERS`], a line each; an empty one is one that was not sent.
+    /// The values of [`HEADERS`], or of the first [`WITHOUT_BODY`] of them, a line each; an empty one is one that was not sent.
     headers: String,
     request: web_sys::Request,
 }

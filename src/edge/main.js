@@ -81,19 +81,19 @@ function failed(request) {
 /** Whoever waits for a lease: POST /leases/{name}. */
 const mayBeHeld = ({ method, url }) => method === "POST" && new URL(url).pathname.startsWith("/leases/");
 
-const names = bundle.Program.headers().split("\n");
+const [namesOfReads, namesOfAll] = [false, true].map((withBody) => bundle.Program.headers(withBody).split("\n"));
 let requests = 0;
 
 export default {
   async fetch(request, env, ctx) {
     try {
-      const { headers } = request;
+      const { headers, method } = request;
       let sent = "";
-      for (const name of names) sent += `${headers.get(name) ?? ""}\n`;
+      for (const name of method === "GET" || method === "HEAD" ? namesOfReads : namesOfAll) sent += `${headers.get(name) ?? ""}\n`;
       // Never 0, which is nobody's.
       requests = (requests % (2 ** 32 - 1)) + 1;
       const number = requests;
-      const reply = call(() => bundle.Program.serve(request.method, request.url, sent, request, env, ctx, number));
+      const reply = call(() => bundle.Program.serve(method, request.url, sent, request, env, ctx, number));
       if (!(reply instanceof Promise)) return reply;
       const onTick = (waited) => call(() => bundle.Program.expire(number, waited === CALL_MS));
       return await within(REQUEST_MS + (mayBeHeld(request) ? HELD_MS : 0), reply, onTick);

@@ -71,9 +71,10 @@ impl Program {
         Program
     }
 
-    /// The names of the headers whose values come with every request, a line each.
-    pub fn headers() -> String {
-        incoming::HEADERS.join("\n")
+    /// The names of the headers whose values come with a request, a line each.
+    pub fn headers(with_body: bool) -> String {
+        let these = if with_body { incoming::HEADERS.len() } else { incoming::WITHOUT_BODY };
+        incoming::HEADERS.iter().take(these).copied().collect::<Vec<_>>().join("\n")
     }
 
     /// Answers a request: a `Response`, or a promise of one where it has to wait for something.

@@ -45,9 +45,28 @@ pub fn now() -> UnixMillis {
     UnixMillis(js_sys::Date::now() as u64)
 }
 
+/// So many bytes are drawn at once: most need 16, and asking costs more than drawing.
+const DRAWN: usize = 512;
+
+thread_local! {
+    /// What was drawn and given to nobody yet.
+    static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Fills `buffer` from the platform's CSPRNG.
 pub fn fill(buffer: &mut [u8]) {
-    get_random_values(buffer);
+    if buffer.len() > DRAWN {
+        return get_random_values(buffer);
+    }
+    POOL.with_borrow_mut(|pool| {
+        if pool.len() < buffer.len() {
+            pool.resize(DRAWN, 0);
+            get_random_values(pool);
+        }
+        for byte in buffer {
+            *byte = pool.pop().unwrap_or_default();
+        }
+    });
 }
 
 /// The platform, as one request or one object sees it.
