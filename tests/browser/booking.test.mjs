@@ -170,6 +170,8 @@ test("whatever a hold comes to, the next time can be chosen: refused, lost befor
   const named = one.locator(".held-bar h2");
   await named.nth(1).waitFor();
   assert.equal(new Set(await named.evaluateAll((titles) => titles.map(({ id }) => id))).size, 2, "each is named by a title of its own");
+  const positions = await one.locator(".held-bar").evaluateAll((bars) => bars.map((bar) => getComputedStyle(bar).position));
+  assert.deepEqual(positions, ["static", "sticky"], "none is under another");
   await time(one, "11:00").click();
   await state(one, "11:00", "mine");
   await Promise.all(["11:30", "12:30"].map((text) => state(one, text, "free")));

@@ -19,8 +19,22 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
   let now;
   /** Lease -> the request by which it was asked for and that was not granted, as far as is known: its reply may be lost. */
   const requests = new Map();
+  /** What was asked for and given back before: one asks only once it is known what came of that. */
+  let before = Promise.resolve();
 
-  async function ask(mine) {
+  function ask(mine) {
+    const asked = before.then(() => (now === mine ? grant(mine) : undefined));
+    before = asked.then((lease) => (now === mine ? undefined : lease?.release()), () => {});
+    return asked;
+  }
+
+  function giveBack(lease, name) {
+    before = before.then(() => lease.release()).then(() => {
+      tellEditing(patient, name);
+    });
+  }
+
+  async function grant(mine) {
     const { name } = mine;
     if (!requests.has(name)) requests.set(name, crypto.randomUUID());
     const lease = await takeLease(name, {
@@ -36,11 +50,6 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
     return lease;
   }
 
-  async function give(lease, name) {
-    await lease.release();
-    tellEditing(patient, name);
-  }
-
   async function take() {
     const mine = now;
     if (mine.taking) return;
@@ -49,7 +58,7 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
     update();
     try {
       const lease = mine.lease ?? (await ask(mine));
-      if (now !== mine) return lease.release();
+      if (now !== mine) return;
       mine.lease = lease;
       mine.lost = false;
       tellEditing(patient, mine.name);
@@ -59,7 +68,7 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
       mine.resource = fresh;
       if (!isEditable(fresh)) {
         mine.lease = undefined;
-        give(lease, mine.name);
+        giveBack(lease, mine.name);
         throw new Error(t("diagnosis.closed"));
       }
       const says = fieldsOf(fresh);
@@ -77,11 +86,11 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
     update();
   }
 
-  async function close() {
+  function close() {
     const { lease, name } = now;
     now = undefined;
     update();
-    if (lease) await give(lease, name);
+    if (lease) giveBack(lease, name);
   }
 
   function done(resource, finalise) {
@@ -106,7 +115,7 @@ export function diagnosisDialog(patient, { signal, update, announce, editors }) 
       });
       announce(done(body, finalise));
       mine.busy = false;
-      if (now === mine) await close();
+      if (now === mine) close();
       return;
     } catch (error) {
       if (signal.aborted) return;
