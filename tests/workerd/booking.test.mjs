@@ -86,6 +86,9 @@ test("who watches a Schedule sees a hold as it happens, and the slot free again"
   const asked = "?start=2026-12-01&end=2026-12-02&practitioner=d";
   const found = await one.get(`/fhir/Appointment/$find${asked}`);
   assert.deepEqual(found.body.entry.map(({ resource }) => [resource.id, resource.status, resource.slot[0].reference]), [["a", "proposed", "Slot/a"]]);
+  const many = [...Array.from({ length: 38 }, (_, index) => `Schedule/x${index}`), "Schedule/s"];
+  const among = await one.get(`/fhir/Slot?schedule=${many}`);
+  assert.deepEqual([among.status, among.body.entry?.map(({ resource }) => resource.id)], [200, ["a"]], "by as many values as a search has");
   const parts = (...parameter) => ({ resourceType: "Parameters", ...(parameter.length && { parameter }) });
   const reference = (id) => ({ name: "appointment-reference", valueReference: { reference: `Appointment/${id}` } });
   const forPatient = { name: "patient-reference", valueReference: { reference: "Patient/p" } };
