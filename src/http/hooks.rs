@@ -52,8 +52,9 @@ pub async fn changed<P: Platform, R: Incoming>(
 /// What was changed, where it is of this type and in the compartments of `patients`.
 fn of(kind: ResourceType, patients: Vec<String>) -> Changed {
     match patients.len() {
-        _ if is_shared(kind) => Changed::Shared { places: kind == ResourceType::Location },
-        1..=MOST => Changed::Patients(patients),
+        0 if is_shared(kind) => Changed::Shared { places: kind == ResourceType::Location },
+        1..=MOST if !is_shared(kind) => Changed::Patients(patients),
+        // Also a Schedule that is a patient's: it is shared as well.
         _ => Changed::Anything,
     }
 }
@@ -102,8 +103,8 @@ mod tests {
         assert_eq!(of(ResourceType::Slot, Vec::new()), Changed::Shared { places: false });
         assert_eq!(of(ResourceType::Location, Vec::new()), Changed::Shared { places: true });
         assert_eq!(of(ResourceType::Group, ids(MOST)), Changed::Patients(ids(MOST)));
-        for count in [0, MOST + 1] {
-            assert_eq!(of(ResourceType::Group, ids(count)), Changed::Anything, "{count}");
+        for (kind, count) in [(ResourceType::Group, 0), (ResourceType::Group, MOST + 1), (ResourceType::Schedule, 1)] {
+            assert_eq!(of(kind, ids(count)), Changed::Anything, "{kind}, {count}");
         }
     }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { follow, weight } from "../support/client.mjs";
+import { follow, signIn, weight } from "../support/client.mjs";
 import { startInFront } from "../support/origin.mjs";
 import { poll } from "../support/server.mjs";
 
@@ -14,10 +14,11 @@ const parameters = (...list) => ({
 });
 
 test("an outside FHIR server is the origin", { timeout: 170_000 }, async (t) => {
-  const { outside, ehr, front, admin, nurse, key, stay } = await startInFront(t, {
+  const { outside, ehr, front, admin, nurse, key, secret, granted, stay } = await startInFront(t, {
     vars: { CACHE_STALE_SECONDS: "600", CACHE_STALE_FOR: "demographics" },
   });
   const seen = [];
+  const secrets = [outside.directUrl, new URL(outside.directUrl).host, granted.url, granted.session.token, key, secret];
   const get = async (who, path, headers) => {
     const reply = await who.get(path, headers);
     seen.push(reply.text, JSON.stringify([...reply.headers]));
@@ -45,6 +46,23 @@ test("an outside FHIR server is the origin", { timeout: 170_000 }, async (t) => 
       const refused = await get(nurse, path);
       assert.equal(refused.status, 501, `${path}: ${refused.text}`);
     }
+  });
+
+  await t.test("a token is had anew when it is refused, and before it ends", async () => {
+    const read = async () => assert.equal((await get(nurse, "/fhir/Observation/o1")).status, 200);
+    assert.equal(granted.given, 1, "one for everything so far");
+    const before = granted.session;
+    Object.assign(granted, { session: await signIn(outside.directUrl, "admin"), lives: 31 });
+    secrets.push(granted.session.token);
+    assert.equal((await before.del("/session")).status, 204);
+    await read();
+    const given = granted.given;
+    assert.ok(given > 1, "it was refused");
+    granted.lives = 3600;
+    // It is not used for the last 30 s of its time.
+    await poll("the next token", async () => (await read(), granted.given > given || undefined), { within: 30_000 });
+    await read();
+    assert.equal(granted.given, given + 1);
   });
 
   await t.test("a search is paged by links of our own, which nobody can change", async () => {
@@ -191,7 +209,6 @@ test("an outside FHIR server is the origin", { timeout: 170_000 }, async (t) => 
   });
 
   // Nothing shows where it is or how we sign in there.
-  const secrets = [outside.directUrl, new URL(outside.directUrl).host, ehr.token, key];
   for (const text of [...seen, front.logs()]) for (const secret of secrets) assert.ok(!text.includes(secret), text.slice(0, 500));
 });
 

@@ -42,6 +42,8 @@ fn beside(away: Away) -> (Local, Rc<Ehr>) {
         slow: Cell::new(("-", Ttl(0))),
         token: RefCell::new("first".into()),
         lives: Cell::new(3_600),
+        grants: Cell::new(true),
+        knows: Cell::new(true),
         landed: RefCell::default(),
         asked: Cell::new(0),
         notes: RefCell::default(),
@@ -302,14 +304,36 @@ fn what_the_origin_does_not_promise_is_not_asked_of_it() {
 }
 
 #[test]
-fn a_token_that_ended_early_is_had_anew_once() {
+fn a_token_is_had_anew_once_when_it_is_refused_and_before_it_ends() {
     let world = world();
     let nurse = scope(Role::Nurse, &["w1"]);
-    world.read(&nurse, ResourceType::Observation, "of-p").unwrap();
+    let read = || {
+        let asked = world.ehr.asked.get();
+        let found = world.read(&nurse, ResourceType::Observation, "of-p");
+        (
+            found.map(|found| matches!(found, Answer::Found(_))).map_err(|error| error.kind),
+            world.ehr.asked.get() - asked,
+        )
+    };
+    world.ehr.lives.set(40);
+    assert_eq!(read().0, Ok(true));
     world.ehr.token.replace("second".into());
-    let asked = world.ehr.asked.get();
-    assert!(matches!(world.read(&nurse, ResourceType::Observation, "of-p").unwrap(), Answer::Found(_)));
-    assert_eq!(world.ehr.asked.get(), asked + 3, "refused, a new token, answered");
+    assert_eq!(read(), (Ok(true), 3), "refused, a new token, answered");
+    // The last 30 s of its time it is not used.
+    world.local.pass(Ttl(9_999));
+    assert_eq!(read(), (Ok(true), 1));
+    world.local.pass(Ttl(1));
+    assert_eq!(read(), (Ok(true), 2), "a new token, answered");
+    // Where none is to be had nothing else is asked.
+    world.local.pass(Ttl::from_secs(10));
+    world.ehr.grants.set(false);
+    assert_eq!(read(), (Err(Kind::Misconfigured), 1));
+    assert_eq!(world.ehr.notes.borrow().last(), Some(&"the token endpoint of ORIGIN_TOKEN_URL gives no token"));
+    world.ehr.grants.set(true);
+    assert_eq!(read(), (Ok(true), 2));
+    // One that is refused although it is new is not asked for over and over.
+    world.ehr.knows.set(false);
+    assert_eq!(read(), (Err(Kind::Misconfigured), 3));
 }
 
 #[test]

@@ -55,6 +55,10 @@ pub struct Ehr {
     pub token: RefCell<String>,
     /// Its tokens live so many seconds.
     pub lives: Cell<u64>,
+    /// It gives tokens.
+    pub grants: Cell<bool>,
+    /// It knows its tokens when they are shown.
+    pub knows: Cell<bool>,
     pub landed: RefCell<Vec<Landed>>,
     pub asked: Cell<u32>,
     pub notes: RefCell<Vec<&'static str>>,
@@ -155,9 +159,12 @@ impl Http for Rc<Ehr> {
         }
         if request.url.ends_with("/token") {
             assert!(request.body.contains("client_secret=s"));
+            if !self.grants.get() {
+                return Ok(answer(400, json!({ "error": "invalid_client" })));
+            }
             return Ok(answer(200, json!({ "access_token": *self.token.borrow(), "expires_in": self.lives.get() })));
         }
-        if header("authorization") != Some(format!("Bearer {}", self.token.borrow())) {
+        if !self.knows.get() || header("authorization") != Some(format!("Bearer {}", self.token.borrow())) {
             return Ok(answer(401, json!({})));
         }
         let path = request.url.strip_prefix(URL).unwrap().trim_start_matches('/');

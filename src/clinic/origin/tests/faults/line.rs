@@ -173,8 +173,9 @@ impl Line {
     /// What a read that begins now must at least show.
     pub fn floor(&self) -> BTreeMap<String, u64> {
         let mut floor = self.acknowledged.borrow().clone();
-        for landed in self.ehr.landed.borrow().iter().filter(|landed| landed.at.plus(intents::MARK) <= self.local.now())
-        {
+        let landed = self.ehr.landed.borrow();
+        let is_due = |one: &&Landed| one.is_ours() && one.at.plus(intents::MARK) <= self.local.now();
+        for landed in landed.iter().filter(is_due) {
             let least = floor.entry(landed.key.clone()).or_default();
             *least = (*least).max(landed.version);
         }
