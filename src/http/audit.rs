@@ -3,9 +3,12 @@
 //! Invariant: nothing of a patient is shown before the trail has it that this account reads of them: a row of success, action R,
 //! at most [`SPELL`](crate::access::audit::SPELL) old. Where it cannot be put down, nothing is shown.
 
+use std::cell::RefCell;
+
 use super::caller::Caller;
 use super::reply::Response;
 use super::{Context, Incoming, Platform, input};
+use crate::access::audit::Actor;
 use crate::access::trail::Wanted;
 use crate::access::{Action, Owner};
 use crate::channel::Topic;
@@ -47,23 +50,31 @@ pub fn of_topic(topic: &Topic) -> Vec<String> {
     }
 }
 
+/// What a request is about to show, and to which account.
+pub type Shown = RefCell<Option<(String, Vec<String>)>>;
+
 impl<P: Platform, R> Context<'_, P, R> {
-    /// Has the trail say that `caller` reads `what`, before it is shown.
-    pub async fn seen(&self, caller: &Caller, what: Vec<String>) -> Result<()> {
+    /// The reply will show `what` to `caller`: whoever sends it has the trail say so before ([`Context::witness`]).
+    pub fn shows(&self, caller: &Caller, what: Vec<String>) {
+        self.shown.replace(Some((caller.session.principal.user.clone(), what)));
+    }
+
+    /// Has the trail say what the reply will show.
+    pub async fn witness(&self) -> Result<()> {
+        let Some((user, what)) = self.shown.take() else { return Ok(()) };
         let (said, asked) = (self.platform.said(), self.platform.now());
-        let user = &caller.session.principal.user;
-        let new = |what: &String| said.borrow_mut().get(asked, &window::of(user, what)).is_none();
+        let new = |what: &String| said.borrow_mut().get(asked, &window::of(&user, what)).is_none();
         let what: Vec<String> = what.into_iter().filter(new).collect();
         if what.is_empty() {
             return Ok(());
         }
-        let request = ClinicRequest::Seen { actor: caller.actor(&self.id), what: what.clone() };
-        match self.platform.ask(request).await? {
+        let actor = Actor { user, request: self.id.clone() };
+        match self.platform.ask(ClinicRequest::Seen { actor: actor.clone(), what: what.clone() }).await? {
             ClinicReply::Done => {}
             _ => return Err(unexpected()),
         }
         let now = self.platform.now();
-        what.iter().for_each(|what| said.borrow_mut().put(asked, now, &window::of(user, what), ()));
+        what.iter().for_each(|what| said.borrow_mut().put(asked, now, &window::of(&actor.user, what), ()));
         Ok(())
     }
 }
@@ -84,7 +95,7 @@ pub async fn trail<P: Platform, R: Incoming>(context: &Context<'_, P, R>) -> Res
         below: input::parameter(&parameters, "below").map(below).transpose()?,
         count: input::count(&parameters, "count", PAGE.0, PAGE.1)?,
     };
-    context.seen(&caller, vec![TRAIL.to_owned()]).await?;
+    context.shows(&caller, vec![TRAIL.to_owned()]);
     match context.platform.ask(ClinicRequest::Trail(wanted)).await? {
         ClinicReply::Json(json) => Ok(Response::json(200, json)),
         _ => Err(unexpected()),

@@ -3,6 +3,8 @@
 //! Invariant: an entry is answered as if it had come alone. Where the batch has an `Idempotency-Key`, each entry has one that
 //! follows from it, so that of a batch that comes again only what failed before is done.
 
+use std::cell::RefCell;
+
 use super::erased::Erased;
 use super::once::Once;
 use super::reply::Response;
@@ -119,7 +121,9 @@ async fn part<P: Platform, R: Incoming>(
         key: once.map(|once| format!("{}.{index}", once.name())),
     };
     let request = Erased::new(&request);
-    let context =
-        Context { config: context.config, platform: context.platform, request: &request, id: context.id.clone() };
-    fhir::route(&context).await
+    let (config, platform, id) = (context.config, context.platform, context.id.clone());
+    let context = Context { config, platform, request: &request, id, shown: RefCell::default() };
+    let response = fhir::route(&context).await?;
+    context.witness().await?;
+    Ok(response)
 }

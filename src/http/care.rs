@@ -39,7 +39,7 @@ async fn read<P: Platform, R>(
     let what: Vec<String> = topics.iter().flat_map(audit::of_topic).collect();
     let (reply, positions) = context.platform.ask_at(ClinicRequest::Care { scope, request }, topics).await?;
     let ClinicReply::Json(json) = reply else { return Err(unexpected()) };
-    context.seen(caller, if what.is_empty() { vec!["alerts".to_owned()] } else { what }).await?;
+    context.shows(caller, if what.is_empty() { vec!["alerts".to_owned()] } else { what });
     Ok(Response::json(200, json).read_at(&positions))
 }
 
@@ -90,6 +90,6 @@ pub async fn thresholds<P: Platform, R: Incoming>(context: &Context<'_, P, R>, p
         return Ok(Response::json(200, context.platform.care(scope, request).await?));
     }
     let thresholds = context.platform.care(scope, CareRequest::Thresholds { patient }).await?;
-    context.seen(&caller, vec![what]).await?;
+    context.shows(&caller, vec![what]);
     Ok(Response::json(200, thresholds))
 }

@@ -61,7 +61,7 @@ async fn listen<P: Platform, R: Incoming>(context: &Context<'_, P, R>, topic: To
         Some(_) => Some(Ttl::from_secs(input::count(&parameters, "wait", LONGEST_WAIT, LONGEST_WAIT)?)),
         None => None,
     };
-    context.seen(&caller, audit::of_topic(&topic)).await?;
+    context.shows(&caller, audit::of_topic(&topic));
     let subscription = |after, listener| Subscription { topic: topic.clone(), after, listener };
 
     let upgrade = context.request.header("upgrade");

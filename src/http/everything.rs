@@ -127,7 +127,7 @@ pub async fn log<P: Platform, R: Incoming>(
         Answer::Log(items, next) => (items, next),
         _ => return Err(unexpected()),
     };
-    context.seen(&caller, kind.map_or_else(|| vec!["_history".to_owned()], audit::of_type)).await?;
+    context.shows(&caller, kind.map_or_else(|| vec!["_history".to_owned()], audit::of_type));
 
     let base = context.base();
     let path = kind.map_or_else(|| base.clone(), |kind| format!("{base}/{kind}"));

@@ -151,7 +151,7 @@ async fn read<P: Platform, R: Incoming>(
     let scope = caller.may(reading(kind))?;
     let found = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
     let Found { record, held, owners } = found;
-    context.seen(&caller, audit::of_record(kind, id, &owners)).await?;
+    context.shows(&caller, audit::of_record(kind, id, &owners));
     let shown = shown(context.request, record.version, record.updated, record.body, &bypass());
     Ok(booking::with_held(shown, held.as_ref(), &caller, context.platform.now()))
 }
@@ -195,7 +195,7 @@ async fn history<P: Platform, R: Incoming>(
     };
     let query = Query::History { kind, id: id.to_owned(), below, count };
     let (records, more) = several(context, scope, query).await?;
-    context.seen(&caller, audit::of_record(kind, id, &[])).await?;
+    context.shows(&caller, audit::of_record(kind, id, &[]));
 
     let path = format!("{}/{kind}/{id}", context.base());
     let url = |below: Option<u64>| {

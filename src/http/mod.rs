@@ -108,6 +108,7 @@ struct Context<'a, P, R> {
     request: &'a R,
     /// The request's id, a UUID: in the reply, the log and the audit trail.
     id: String,
+    shown: audit::Shown,
 }
 
 impl<P: Platform, R: Incoming> Context<'_, P, R> {
@@ -125,8 +126,12 @@ pub async fn handle<P: Platform>(app: &App<P>, request: &impl Incoming) -> Reply
         _ if request.path() == "/healthz" => Ok(Reply::Response(healthz(app.config.as_ref(), request))),
         Err(_) => Err(Error::new(Kind::Misconfigured, "the settings are incomplete; /healthz says what is missing")),
         Ok(config) => {
-            let context = Context { config, platform: &app.platform, request, id: id.clone() };
-            dispatch(&context).await
+            let context =
+                Context { config, platform: &app.platform, request, id: id.clone(), shown: RefCell::default() };
+            match dispatch(&context).await {
+                Ok(reply) => context.witness().await.map(|()| reply),
+                refused => refused,
+            }
         }
     };
     let reply = reply.unwrap_or_else(|error| {

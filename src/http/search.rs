@@ -98,7 +98,7 @@ async fn found<P: Platform, R: Incoming>(
     let topics = wards.iter().cloned().map(Topic::Ward).collect();
     let what = page.asked.search.confined.as_deref().map(|patient| vec![audit::of_patient(patient)]);
     let (answer, positions) = context.platform.query_at(scope, query, topics).await?;
-    context.seen(&caller, what.unwrap_or_else(|| audit::of_type(kind))).await?;
+    context.shows(&caller, what.unwrap_or_else(|| audit::of_type(kind)));
     let page =
         page.render(&answer).ok_or_else(|| Error::internal("the origin answered something else than was asked"))?;
     Ok(Response::fhir(200, page.body).header("cache-status", views::bypass()).read_at(&positions))

@@ -113,7 +113,7 @@ pub async fn view_by<P: Platform, R: Incoming>(
         Got::Plain(answer) => plain(context.request, &*ask.render, &answer)?,
     };
     if let Some(caller) = who.take() {
-        context.seen(&caller, what).await?;
+        context.shows(&caller, what);
     }
     let response = response.header("cache-status", status.header()).header("server-timing", timing.header());
     let response = match (&ask.whose, position) {
