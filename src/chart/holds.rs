@@ -42,15 +42,6 @@ pub enum HoldChange {
     Override,
 }
 
-/// A hold, of whoever made it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The account whose hold it is.
-    pub user: String,
-    /// When it ends.
-    pub until: UnixMillis,
-}
-
 /// Makes the tables where they are not there yet.
 pub fn prepare(sql: &impl Sql) -> Result<()> {
     for statement in [
@@ -173,10 +164,10 @@ pub fn note(sql: &impl Sql) -> Result<()> {
     agenda::set(sql, HOLDS, next.map(UnixMillis))
 }
 
-/// The hold of an Appointment, if it has one.
-pub fn of(sql: &impl Sql, appointment: &str) -> Result<Option<Held>> {
+/// Whose the hold of an Appointment is and when it ends, if it has one.
+pub fn of(sql: &impl Sql, appointment: &str) -> Result<Option<(String, UnixMillis)>> {
     let found = sql.first("SELECT user, until FROM holds WHERE appointment = ?1", &[appointment.into()])?;
-    found.map(|mut row| Ok(Held { user: row.text()?, until: row.instant()? })).transpose()
+    found.map(|mut row| Ok((row.text()?, row.instant()?))).transpose()
 }
 
 /// An Appointment whose hold is over at `now`, the longest overdue first.

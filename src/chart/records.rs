@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fences::Fence;
-use super::holds::{self, Held, Hold};
+use super::holds::{self, Hold};
 use super::results::Finalised;
 use crate::access::audit::Actor;
 use crate::access::{Owner, Scope};
@@ -305,8 +305,10 @@ pub struct Found {
     pub record: Record,
     /// The patients in whose compartments it is.
     pub owners: Vec<Owner>,
-    /// For an Appointment that is held: the hold.
-    pub held: Option<Held>,
+    /// For an Appointment that is held: when the hold ends.
+    pub held_until: Option<UnixMillis>,
+    /// The account whose hold it is.
+    pub held_by: Option<String>,
 }
 
 /// A record among those of other types.

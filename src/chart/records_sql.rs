@@ -130,7 +130,8 @@ fn read(sql: &impl Sql, scope: &Scope, kind: ResourceType, id: &str, version: Op
         ResourceType::Appointment => holds::of(sql, id)?,
         _ => None,
     };
-    Ok(Answer::Found(Found { record, owners, held }))
+    let (held_by, held_until) = held.unzip();
+    Ok(Answer::Found(Found { record, owners, held_until, held_by }))
 }
 
 fn history(

@@ -32,6 +32,11 @@ impl Caller {
         decide(&self.session.principal, action)
     }
 
+    /// Whether theirs is the account `user`.
+    pub fn is(&self, user: Option<&str>) -> bool {
+        user == Some(self.session.principal.user.as_str())
+    }
+
     /// Who they are to the audit trail.
     pub fn actor(&self, request: &str) -> Actor {
         Actor { user: self.session.principal.user.clone(), request: request.to_owned() }

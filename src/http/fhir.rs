@@ -150,10 +150,11 @@ async fn read<P: Platform, R: Incoming>(
     let caller = context.caller().await?;
     let scope = caller.may(reading(kind))?;
     let found = found(context, scope, Query::Read { kind, id: id.to_owned(), version }).await?;
-    let Found { record, held, owners } = found;
+    let Found { record, held_until, held_by, owners } = found;
     context.shows(&caller, audit::of_record(kind, id, &owners));
     let shown = shown(context.request, record.version, record.updated, record.body, &bypass());
-    Ok(booking::with_held(shown, held.as_ref(), &caller, context.platform.now()))
+    let left = held_until.map(|until| context.platform.now().until(until));
+    Ok(booking::with_hold(shown, left, caller.is(held_by.as_deref())))
 }
 
 async fn found<P: Platform, R>(context: &Context<'_, P, R>, scope: Scope, query: Query) -> Result<Found> {

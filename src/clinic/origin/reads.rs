@@ -68,7 +68,7 @@ impl<C: Clinic, H: Http, X: Cipher> AtOrigin<C, H, X> {
                 if !is_open(scope, &owners, &found.patients) {
                     return Ok(Answer::OutOfReach);
                 }
-                Ok(Answer::Found(Found { record: found.record, owners, held: None }))
+                Ok(Answer::Found(Found { record: found.record, owners, held_until: None, held_by: None }))
             }
             Query::Search { search, after, count, total } => {
                 self.search(scope, search, reached, after.as_ref(), *count, *total).await

@@ -13,7 +13,7 @@ use crate::fhir::search::Place;
 use crate::fhir::{Json, Resource, ResourceType, SearchEntry, SearchMode, at, relative, searchset};
 use crate::http::reply::Response;
 use crate::http::{Incoming, Platform, fhir, input, search, views};
-use crate::sorted::{BTreeMap, sort_by};
+use crate::sorted::BTreeMap;
 use crate::time::UnixMillis;
 
 /// Proposals by default, and at most.
@@ -125,7 +125,8 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
         for Record { id, body, .. } in schedules {
             found.insert(id, body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default());
         }
-        let mut proposals = Vec::new();
+        // By when they begin, then by their ids.
+        let mut proposals: BTreeMap<String, Value> = BTreeMap::new();
         let schedules: Vec<&String> = found.keys().collect();
         for some in schedules.chunks(TOGETHER) {
             let most = proposals.len().saturating_add(count);
@@ -158,7 +159,8 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
                         let mut proposed = proposal::appointment(ids, slots, schedule);
                         proposed.insert("id".to_owned(), id.clone().into());
                         let begins = at(&slot, "/start").as_str().and_then(UnixMillis::parse_rfc3339);
-                        proposals.push((begins, id, Value::Object(proposed).to_string()));
+                        let key = format!("{:015} {id}", begins.map_or(0, |begins| begins.0));
+                        proposals.insert(key, Value::Object(proposed));
                     }
                 }
                 after = next;
@@ -167,9 +169,13 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
                 }
             }
         }
-        sort_by(&mut proposals, |(a, ..), (b, ..)| a.cmp(b));
-        let entries = proposals.iter().take(count).map(|(_, id, proposed)| SearchEntry {
-            full_url: Some(format!("{}/Appointment/{id}", self.context.base()).into()),
+        let text = |(_, proposed): (String, Value)| {
+            let id = at(&proposed, "/id").as_str().unwrap_or_default();
+            (format!("{}/Appointment/{id}", self.context.base()), proposed.to_string())
+        };
+        let proposals: Vec<(String, String)> = proposals.into_iter().take(count).map(text).collect();
+        let entries = proposals.iter().map(|(url, proposed)| SearchEntry {
+            full_url: Some(url.as_str().into()),
             resource: proposed.as_str().into(),
             mode: SearchMode::Match,
         });

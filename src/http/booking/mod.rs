@@ -18,7 +18,7 @@ use super::reply::{Body, Response};
 use super::{Context, Incoming, Platform, fhir, input, views};
 use crate::access::{Action, Scope, refused};
 use crate::chart::fences::Fence;
-use crate::chart::holds::{Held, Hold};
+use crate::chart::holds::Hold;
 use crate::chart::records::{Answer, Batch, Change, Committed, Found, Guard, Query, Refusal, Stamp, Write};
 use crate::clinic::unexpected;
 use crate::error::{Error, Result};
@@ -50,7 +50,8 @@ struct Stored {
     id: String,
     version: u64,
     resource: Resource,
-    held: Option<Held>,
+    held_until: Option<UnixMillis>,
+    held_by: Option<String>,
 }
 
 impl Stored {
@@ -132,16 +133,17 @@ type Done = Result<Option<Response>>;
 impl<P: Platform, R: Incoming> Desk<'_, P, R> {
     async fn read(&self, kind: ResourceType, id: &str) -> Result<Option<Stored>> {
         let query = Query::Read { kind, id: id.to_owned(), version: None };
-        let Found { record, held, .. } = match self.context.platform.query(self.scope.clone(), query).await? {
-            Answer::Found(found) => found,
-            Answer::Missing => return Ok(None),
-            Answer::OutOfReach => return Err(refused()),
-            _ => return Err(unexpected()),
-        };
+        let Found { record, held_until, held_by, .. } =
+            match self.context.platform.query(self.scope.clone(), query).await? {
+                Answer::Found(found) => found,
+                Answer::Missing => return Ok(None),
+                Answer::OutOfReach => return Err(refused()),
+                _ => return Err(unexpected()),
+            };
         let Some(body) = record.body else { return Ok(None) };
         let unreadable = |_| Error::internal("a stored record could not be read");
         let resource = Resource::parse(body.as_bytes()).map_err(unreadable)?;
-        Ok(Some(Stored { id: record.id, version: record.version, resource, held }))
+        Ok(Some(Stored { id: record.id, version: record.version, resource, held_until, held_by }))
     }
 
     /// The Slots of these ids; `None` where one of them is not there.
@@ -196,9 +198,9 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
     }
 
     fn shown(&self, found: &Stored) -> Response {
-        let left = found.held.as_ref().map(|held| self.now().until(held.until));
+        let left = found.held_until.map(|until| self.now().until(until));
         let response = Response::fhir(200, self.bundle(&found.id, &found.resource.to_json(), left));
-        with_held(response, found.held.as_ref(), &self.caller, self.now())
+        with_hold(response, left, self.caller.is(found.held_by.as_deref()))
     }
 
     /// The Appointment as IHE Scheduling answers it: a searchset, with how long it is held in an OperationOutcome beside it.
@@ -216,13 +218,8 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
     }
 }
 
-/// With how long the Appointment is held, and whether by `caller`.
-pub fn with_held(response: Response, held: Option<&Held>, caller: &Caller, now: UnixMillis) -> Response {
-    let own = held.is_some_and(|held| held.user == caller.session.principal.user);
-    with_hold(response, held.map(|held| now.until(held.until)), own)
-}
-
-fn with_hold(response: Response, left: Option<Ttl>, own: bool) -> Response {
+/// With how long the Appointment is held, and whether it is the caller's `own` hold.
+pub fn with_hold(response: Response, left: Option<Ttl>, own: bool) -> Response {
     let Some(left) = left else { return response };
     let response = response.header("bedside-hold-seconds", left.as_secs_up().to_string());
     if own { response.header("bedside-hold-own", "?1") } else { response }
