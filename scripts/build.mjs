@@ -32,9 +32,9 @@ const inputs = () =>
     .sort()
     .map((file) => at(file));
 
-/** Takes out the names of functions, a twelfth of the compressed module, which worker-build always asks wasm-opt to keep. */
+/** Takes out the names of functions, a twelfth of the compressed module, which worker-build always asks wasm-opt to keep; smaller once more. */
 async function strip(module) {
-  const args = [wasmOpt, module, "--all-features", "--strip-debug", "--strip-producers", "-o", module];
+  const args = [wasmOpt, module, "--all-features", "-Os", "--strip-debug", "--strip-producers", "-o", module];
   const { code, output } = await run(node, args, { capture: true });
   if (code) throw new Error(`the names could not be taken out of the module:\n${output}`);
 }
