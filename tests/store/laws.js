@@ -23,6 +23,6 @@ export default {
     const shard = pathname.match(/^\/shards\/(.+)$/)?.[1];
     if (!shard) return new Response("ok");
     const object = env.SHARDS.get(env.SHARDS.idFromName(shard));
-    return object.fetch("https://object/", { method: "POST", body: await request.arrayBuffer() });
+    return new Response(await object.ask(new Uint8Array(await request.arrayBuffer())));
   },
 };
