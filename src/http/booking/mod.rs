@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::caller::Caller;
 use super::reply::{Body, Response};
-use super::{Context, Incoming, Platform, fhir, input, views};
+use super::{Context, Incoming, Platform, audit, fhir, input, views};
 use crate::access::{Action, Scope, refused};
 use crate::chart::fences::Fence;
 use crate::chart::holds::Hold;
@@ -197,7 +197,9 @@ impl<P: Platform, R: Incoming> Desk<'_, P, R> {
         with_hold(Response { body: Body::Own(body), ..response }, held, true)
     }
 
+    /// What is there already: nothing is written, so that it is a read.
     fn shown(&self, found: &Stored) -> Response {
+        self.context.shows(&self.caller, audit::of_record(ResourceType::Appointment, &found.id, &[]));
         let left = found.held_until.map(|until| self.now().until(until));
         let response = Response::fhir(200, self.bundle(&found.id, &found.resource.to_json(), left));
         with_hold(response, left, self.caller.is(found.held_by.as_deref()))

@@ -198,6 +198,8 @@ fn a_hold_is_renewed_once_and_booked_by_whoever_made_it() {
     assert_eq!(status(&world, "Slot/a"), "busy");
     let repeated = operate(&world, &world.nora, "$book", &[reference(&id)]);
     assert_eq!((repeated.status, text(&made(&repeated).1, "/status")), (200, "booked".into()));
+    let trail = value(&get(&world.app, &world.admin, &format!("/audit?entity=Appointment/{id}&count=1")));
+    assert_eq!(trail["rows"][0]["action"], "R", "nothing was written, and it was shown");
     world.app.platform.pass(Ttl::from_mins(6));
     assert_eq!(
         (status(&world, "Slot/a"), status(&world, &format!("Appointment/{id}"))),
