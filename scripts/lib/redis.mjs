@@ -1,17 +1,17 @@
 // A redis-server behind a front that speaks HTTP, for `make dev-redis` and the tests. Neither outlives this process.
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
 import { Redis } from "ioredis";
 import { need } from "../need.mjs";
 import { poll } from "./poll.mjs";
 import { at, node } from "./project.mjs";
 import { supervised } from "./supervised.mjs";
+import { temporary } from "./temporary.mjs";
 
 /**
  * Starts both and resolves when a command goes through:
  *   data     the folder of Redis's data, kept; else one that goes with stop()
+ *   inMemory whether those that go are kept in memory
  *   front    the module of the front's process
  *   token    the front's bearer token; else a fresh one
  * Returns
@@ -21,11 +21,11 @@ import { supervised } from "./supervised.mjs";
  *   redis, front      { kill(signal), start(), stop() } of each process; a Redis that is started again has its data
  *   stop()            ends both
  */
-export async function startRedis({ data, front: module = at("scripts/lib/redis-front.mjs"), token, env = {} } = {}) {
+export async function startRedis({ data, inMemory, front: module = at("scripts/lib/redis-front.mjs"), token, env = {} } = {}) {
   const program = await need("redis-server");
   token ??= randomBytes(24).toString("base64url");
   // A socket's path must be short.
-  const folder = mkdtempSync(join(tmpdir(), "bedside-redis-"));
+  const folder = temporary("redis", { inMemory });
   const socket = `${folder}/redis.sock`;
   const kept = data ?? `${folder}/data`;
   mkdirSync(kept, { recursive: true, mode: 0o700 });

@@ -173,7 +173,7 @@ impl Inner {
         Ok(LeaseReply::Done)
     }
 
-    async fn ask(self: &Rc<Self>, name: LeaseName, ask: Ask) -> Result<Answer> {
+    async fn ask(self: &Rc<Self>, name: LeaseName, mut ask: Ask) -> Result<Answer> {
         self.prepare()?;
         let mut answer = self.step(&name, &ask).await?;
         let Ask::Grant { asker, request_id, wait: Some(wait), .. } = &ask else { return Ok(answer) };
@@ -192,7 +192,10 @@ impl Inner {
                     return Ok(Answer { told: Told::Granted { lease: passed, again: true }, at });
                 }
                 Either::Left(_) => {}
-                Either::Right(_) => left = Ttl(left.0.saturating_sub(nap.0)),
+                Either::Right(_) => {
+                    left = Ttl(left.0.saturating_sub(nap.0));
+                    ask.waited(nap);
+                }
             }
             answer = self.step(&name, &ask).await?;
         }

@@ -11,13 +11,17 @@ use super::reply::{self, Response};
 use super::{Context, Incoming, Platform, input};
 use crate::access::{Action, Role};
 use crate::clinic::ClinicRequest;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Retry};
 use crate::lease::several::{self, Several};
 use crate::lease::{self, Answer, Ask, Asker, Lease, LeaseName, Leases, RequestId, Told};
 use crate::time::{Ttl, UnixMillis};
 
 /// The longest reason for breaking a lease, in bytes.
 const LONGEST_REASON: usize = 500;
+/// When whoever waits asks again after a call that failed.
+const AGAIN: Ttl = Ttl(250);
+/// A call is not taken to have lasted longer.
+const MOST_TAKEN: Ttl = Ttl::from_secs(10);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,14 +181,29 @@ async fn grant<P: Platform, R: Incoming>(
                 .at("wait_seconds"));
         }
     };
+    let mut is_waiting = false;
     loop {
+        let began = context.platform.now();
+        // What is left after a call that took at least `least`. A clock that was set is not believed.
+        let rest = |left: Option<Ttl>, least: Ttl| {
+            let took = began.until(context.platform.now()).clamp(least, MOST_TAKEN);
+            left.map(|left| Ttl(left.0.saturating_sub(took.0))).filter(|left| left.0 > 0)
+        };
         // The call is kept open for a while, and made again while there is time left.
         let (asker, request_id) = (asker.clone(), request_id.clone());
         let ask = match pushed {
             Some(wait) => Ask::Queue { asker, request_id, ttl, wait },
             None => Ask::Grant { asker, request_id, ttl, wait: left },
         };
-        let Answer { told, at } = context.platform.leases().ask(name, ask).await?;
+        let Answer { told, at } = match context.platform.leases().ask(name, ask).await {
+            // It has its place: asked again, the same request finds whatever became of it.
+            Err(error) if is_waiting && left.is_some() && error.retry != Retry::Never => {
+                context.platform.pause(AGAIN).await;
+                left = rest(left, AGAIN);
+                continue;
+            }
+            answered => answered?,
+        };
         match told {
             Told::Granted { lease, again } => {
                 let status = if again && lease.sure { 200 } else { 201 };
@@ -195,13 +214,14 @@ async fn grant<P: Platform, R: Incoming>(
                 let members = members.map(|(name, value)| (name.to_owned(), value)).collect();
                 return write(202, &serde_json::Value::Object(members));
             }
-            Told::Held { lease, position } => match left {
-                // The last ask, which waits for nothing, gives the place up.
-                Some(before) => {
-                    left = Some(Ttl(before.0.saturating_sub(lease::LONGEST_CALL.0))).filter(|left| left.0 > 0);
-                }
-                None => return Ok(held(context.request.path(), name, lease, at, Some(position))),
-            },
+            // The last ask, which waits for nothing, gives the place up.
+            Told::Held { lease, position } if left.is_none() => {
+                return Ok(held(context.request.path(), name, lease, at, Some(position)));
+            }
+            Told::Held { .. } => {
+                is_waiting = true;
+                left = rest(left, lease::LONGEST_CALL);
+            }
             _ => return Err(lease::unexpected()),
         }
     }

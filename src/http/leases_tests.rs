@@ -183,6 +183,23 @@ fn whoever_waits_has_the_lease_when_it_ends_and_claims_it() {
     assert_eq!((next.status, value(&next)["fence"].as_u64()), (201, Some(4)));
 }
 
+/// A call that fails in the middle of a wait costs nobody the turn.
+#[test]
+fn whoever_waits_goes_on_after_a_failure() {
+    for fault in [Fault::Before, Fault::After] {
+        let (app, [_, nora, otto, _]) = ward();
+        app.platform.leases.sleep.set(|clock, until| clock.0.set(until.0));
+        assert_eq!(post(&app, &nora, r#"{"request_id":"a","ttl_seconds":5}"#).status, 201);
+        app.platform.leases.fail_later(1, fault);
+        let turn = post(&app, &otto, r#"{"request_id":"b","wait_seconds":9}"#);
+        assert_eq!((turn.status, value(&turn)["fence"].as_u64()), (201, Some(2)), "{fault:?}: {turn:?}");
+        // The first call of all is told of: its caller has no place yet that it knew of.
+        app.platform.leases.fail_later(0, fault);
+        let refused = post(&app, &nora, r#"{"request_id":"c","wait_seconds":9}"#);
+        assert!(refused.status > 500, "{fault:?}: {refused:?}");
+    }
+}
+
 #[test]
 fn several_are_granted_together_or_not_at_all() {
     let (app, [_, nora, otto, _]) = ward();

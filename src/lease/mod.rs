@@ -168,6 +168,14 @@ impl Ask {
     pub fn is_change(&self) -> bool {
         !matches!(self, Ask::LookUp)
     }
+
+    /// So much of the time that it waits is over. (Asked again for all of it, its place would be written anew each time, and
+    /// those who wait would get into each other's way.)
+    pub fn waited(&mut self, time: Ttl) {
+        if let Ask::Grant { wait: Some(wait), .. } = self {
+            *wait = Ttl(wait.0.saturating_sub(time.0));
+        }
+    }
 }
 
 /// What became of it.

@@ -13,7 +13,8 @@ use crate::time::{Clock, UnixMillis};
 pub struct Native<C> {
     pub sql: Sqlite,
     pub clock: Rc<C>,
-    fault: Cell<Option<Fault>>,
+    /// Which ask is to fail, counted from 0, and how.
+    fault: Cell<Option<(u32, Fault)>>,
     /// Every ask, in the order in which they took effect.
     pub asked: RefCell<Vec<(LeaseName, Ask)>>,
     /// Passes time while a call waits for its turn.
@@ -29,7 +30,12 @@ impl<C: Clock> Native<C> {
 
     /// Lets the next ask fail in this way.
     pub fn fail_next(&self, fault: Fault) {
-        self.fault.set(Some(fault));
+        self.fail_later(0, fault);
+    }
+
+    /// Lets the ask after `asks` others fail in this way.
+    pub fn fail_later(&self, asks: u32, fault: Fault) {
+        self.fault.set(Some((asks, fault)));
     }
 
     /// One ask, without faults.
@@ -43,14 +49,21 @@ impl<C: Clock> Native<C> {
 }
 
 impl<C: Clock> Leases for Native<C> {
-    async fn ask(&self, name: &LeaseName, ask: Ask) -> Result<Answer> {
-        let fault = self.fault.take();
+    async fn ask(&self, name: &LeaseName, mut ask: Ask) -> Result<Answer> {
+        let fault = match self.fault.take() {
+            Some((0, fault)) => Some(fault),
+            later => {
+                self.fault.set(later.map(|(asks, fault)| (asks - 1, fault)));
+                None
+            }
+        };
         if fault == Some(Fault::Before) {
             return Err(Error::unavailable("the leases' object does not answer"));
         }
         let mut answer = self.now(name, &ask)?;
         if let (Ask::Grant { wait: Some(wait), .. }, Told::Held { lease, .. }) = (&ask, &answer.told) {
             (self.sleep.get())(&self.clock, answer.at.plus((*wait).min(LONGEST_CALL)).min(lease.expires));
+            ask.waited(answer.at.until(self.clock.now()));
             answer = self.now(name, &ask)?;
         }
         if fault == Some(Fault::After) { Err(Error::outcome_unknown()) } else { Ok(answer) }

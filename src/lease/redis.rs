@@ -346,7 +346,7 @@ fn contended() -> Error {
 }
 
 impl<H: Http + 'static, S: Store, R: Room> Leases for RedisLeases<H, S, R> {
-    async fn ask(&self, name: &LeaseName, ask: Ask) -> Result<Answer> {
+    async fn ask(&self, name: &LeaseName, mut ask: Ask) -> Result<Answer> {
         let mut answer = self.step(name, &ask).await?;
         let Ask::Grant { asker, request_id, wait: Some(wait), .. } = &ask else { return Ok(answer) };
         let ticket = Ticket { user: asker.user.clone(), request_id: request_id.clone() };
@@ -364,6 +364,7 @@ impl<H: Http + 'static, S: Store, R: Room> Leases for RedisLeases<H, S, R> {
                 return Ok(Answer { told: Told::Granted { lease: passed, again: true }, at });
             }
             left = Ttl(left.0.saturating_sub(nap.0));
+            ask.waited(nap);
             answer = self.step(name, &ask).await?;
         }
         Ok(answer)

@@ -1,12 +1,12 @@
 // Servers for tests, each on a free port of 127.0.0.1 with its own data and secrets. None outlives the test process, even
 // if that is killed; its data goes with it.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { firstAnswer, poll } from "../../scripts/lib/poll.mjs";
 import { at, node, workerd, wrangler } from "../../scripts/lib/project.mjs";
 import { newSecrets, wranglerToml } from "../../scripts/lib/settings.mjs";
 import { supervised } from "../../scripts/lib/supervised.mjs";
+import { temporary } from "../../scripts/lib/temporary.mjs";
 import { writeConfig } from "../../scripts/lib/workerd.mjs";
 
 export { poll };
@@ -57,12 +57,11 @@ async function server(folder, vars, launch) {
   return self;
 }
 
-const temporary = () => mkdtempSync(join(tmpdir(), "bedside-test-"));
-
 /**
  * The release bundle on bare workerd. Resolves when it answers /healthz, whatever the status.
  *   vars     variables over wrangler.toml's and the fresh secrets; null takes one away
  *   dataDir  where the databases live, kept; else a fresh folder that survives restart() and goes with stop()
+ *   inMemory whether that fresh folder is in memory
  *   entry    path of a module to take main.js's place; it may import "./main.js" and "./index.js"
  *   modules  more modules for it, { name: path }
  *   build    the folder of the bundle
@@ -73,12 +72,13 @@ const temporary = () => mkdtempSync(join(tmpdir(), "bedside-test-"));
 export async function startWorkerd({
   vars,
   dataDir,
+  inMemory,
   entry,
   modules,
   build = at("build/release"),
   flags = ["--max-semi-space-size=1"],
 } = {}) {
-  const folder = temporary();
+  const folder = temporary("test", { inMemory });
   const data = dataDir ? resolve(dataDir) : `${folder}/data`;
   mkdirSync(data, { recursive: true });
   let directPort = 0;
@@ -114,7 +114,7 @@ export async function startWorkerd({
  * what the configuration has over wrangler.toml.
  */
 export async function startWranglerDev({ vars, dataDir, more, build = at("build/release") } = {}) {
-  const folder = temporary();
+  const folder = temporary("test");
   return server(folder, settings(vars), async ({ port, vars: values, onOutput }) => {
     const { build: _, vars: __, assets, ...config } = wranglerToml();
     writeFileSync(

@@ -11,12 +11,12 @@ const gone = [4, 5, 17, 30, 49];
 const frozen = [2, 11, 12, 25, 40];
 const CLAIM_MS = 1_000;
 
-/** The product with leases on objects, or on a Redis of its own. */
-async function ready(t, backend) {
-  const redis = backend === "Redis" && (await startRedis());
+/** The product with leases on objects, or on a Redis of its own; with its data in memory where it is the disk that may take a second. */
+async function ready(t, backend, { inMemory } = {}) {
+  const redis = backend === "Redis" && (await startRedis({ inMemory }));
   if (redis) t.after(() => redis.stop());
   const vars = redis && { REDIS_URL: redis.vars.REDIS_URL, REDIS_TOKEN: redis.vars.REDIS_TOKEN, LEASES_ON: "redis" };
-  const server = await startWorkerd({ vars: vars || {} });
+  const server = await startWorkerd({ vars: vars || {}, inMemory });
   t.after(() => server.stop());
   const admin = await administrator(server);
   await admin.post("/users", { username: "nora", name: "Nora", role: "nurse", password: PASSWORD });
@@ -28,7 +28,7 @@ const waiting = async (who, name, count) =>
 
 for (const backend of ["objects", "Redis"]) {
   test(`fifty wait and ten of them die, on ${backend}: the living have it in order of arrival, each within a second of the one before`, async (t) => {
-    const { admin, nora } = await ready(t, backend);
+    const { admin, nora } = await ready(t, backend, { inMemory: true });
     const first = await admin.post("/leases/bed", { request_id: "first", ttl_seconds: 60 });
     const grants = [];
     const waiters = [];
