@@ -5,26 +5,51 @@
 
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use worker::{SqlStorage, SqlStorageValue, State, console_error};
+use worker::js_sys::Uint8Array;
+use worker::{State, console_error};
 
 use crate::error::{Error, Result};
 use crate::store::sql::{Row, Sql, Value};
+use crate::time::MAX_SAFE;
 
 #[wasm_bindgen]
 extern "C" {
-    type Transactional;
+    type Storage;
+
+    /// The object's `SqlStorage`.
+    #[wasm_bindgen(method, getter)]
+    fn sql(this: &Storage) -> JsValue;
 
     #[wasm_bindgen(method, catch, js_name = transactionSync)]
     fn transaction_sync(
-        this: &Transactional,
+        this: &Storage,
         work: &mut dyn FnMut() -> std::result::Result<JsValue, JsValue>,
     ) -> std::result::Result<JsValue, JsValue>;
 }
 
+#[wasm_bindgen(module = "/src/edge/boundary.js")]
+extern "C" {
+    /// Runs a statement and gives its rows as bytes, none for none: how many columns there are, and each value by its
+    /// [`tag`], row by row. Numbers are little-endian.
+    #[wasm_bindgen(catch)]
+    fn exec(sql: &JsValue, statement: &str, bound: Vec<JsValue>) -> std::result::Result<Vec<u8>, JsValue>;
+}
+
+/// What a value is. The same are in boundary.js.
+mod tag {
+    pub const NULL: u8 = 0;
+    /// Eight bytes of an IEEE 754 number.
+    pub const NUMBER: u8 = 1;
+    /// The length in four bytes, and so many bytes of UTF-8.
+    pub const TEXT: u8 = 2;
+    /// The length in four bytes, and so many bytes.
+    pub const BLOB: u8 = 3;
+}
+
 /// The database of one object.
 pub struct ObjectSql {
-    sql: SqlStorage,
-    storage: Transactional,
+    sql: JsValue,
+    storage: Storage,
 }
 
 impl ObjectSql {
@@ -32,7 +57,8 @@ impl ObjectSql {
     pub fn of(state: &State) -> ObjectSql {
         let storage = state.storage();
         let raw: &JsValue = storage.as_raw().as_ref();
-        ObjectSql { sql: storage.sql(), storage: raw.clone().unchecked_into() }
+        let storage: Storage = raw.clone().unchecked_into();
+        ObjectSql { sql: storage.sql(), storage }
     }
 }
 
@@ -41,32 +67,65 @@ fn fault(error: impl std::fmt::Display) -> Error {
     Error::internal("the database refused a statement")
 }
 
+fn unreadable() -> Error {
+    Error::internal("a stored row could not be read")
+}
+
+fn bound(value: &Value) -> JsValue {
+    match value {
+        Value::Null => JsValue::NULL,
+        // Below 2^53.
+        Value::Int(number) => JsValue::from_f64(*number as f64),
+        Value::Text(text) => JsValue::from_str(text),
+        Value::Blob(bytes) => Uint8Array::from(bytes.as_slice()).into(),
+    }
+}
+
+/// The next `N` bytes.
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk().ok_or_else(unreadable)?;
+    *rest = after;
+    Ok(*taken)
+}
+
+/// The next bytes, behind their length.
+fn bytes(rest: &mut &[u8]) -> Result<Vec<u8>> {
+    let length = usize::try_from(u32::from_le_bytes(take(rest)?)).map_err(|_| unreadable())?;
+    let (taken, after) = rest.split_at_checked(length).ok_or_else(unreadable)?;
+    *rest = after;
+    Ok(taken.to_vec())
+}
+
+fn value(rest: &mut &[u8]) -> Result<Value> {
+    Ok(match take(rest)? {
+        [tag::NULL] => Value::Null,
+        [tag::NUMBER] => {
+            let number = f64::from_le_bytes(take(rest)?);
+            if number.fract() != 0.0 || number.abs() > MAX_SAFE as f64 {
+                return Err(Error::internal("a stored number is too large"));
+            }
+            Value::Int(number as i64)
+        }
+        [tag::TEXT] => Value::Text(String::from_utf8(bytes(rest)?).map_err(|_| unreadable())?),
+        [tag::BLOB] => Value::Blob(bytes(rest)?),
+        _ => return Err(unreadable()),
+    })
+}
+
 impl Sql for ObjectSql {
     fn exec(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
-        let bound: Vec<SqlStorageValue> = parameters
-            .iter()
-            .map(|value| match value {
-                Value::Null => SqlStorageValue::Null,
-                Value::Int(number) => SqlStorageValue::Integer(*number),
-                Value::Text(text) => SqlStorageValue::String(text.clone()),
-                Value::Blob(bytes) => SqlStorageValue::Blob(bytes.clone()),
-            })
-            .collect();
-        let cursor = self.sql.exec(statement, bound).map_err(fault)?;
-        cursor
-            .raw()
-            .map(|row| {
-                let columns = row.map_err(fault)?.into_iter().map(|value| match value {
-                    SqlStorageValue::Null => Ok(Value::Null),
-                    SqlStorageValue::Integer(number) => Ok(Value::Int(number)),
-                    SqlStorageValue::Boolean(truth) => Ok(Value::Int(i64::from(truth))),
-                    SqlStorageValue::String(text) => Ok(Value::Text(text)),
-                    SqlStorageValue::Blob(bytes) => Ok(Value::Blob(bytes)),
-                    SqlStorageValue::Float(_) => Err(Error::internal("a stored number is too large")),
-                });
-                columns.collect::<Result<Vec<_>>>().map(Row::new)
-            })
-            .collect()
+        let said = exec(&self.sql, statement, parameters.iter().map(bound).collect());
+        let said = said.map_err(|error| fault(format!("{error:?}")))?;
+        let mut rest = said.as_slice();
+        let mut rows = Vec::new();
+        if rest.is_empty() {
+            return Ok(rows);
+        }
+        let [columns] = take(&mut rest)?;
+        while !rest.is_empty() {
+            rows.push(Row::new((0..columns).map(|_| value(&mut rest)).collect::<Result<_>>()?));
+        }
+        Ok(rows)
     }
 
     fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
