@@ -37,12 +37,12 @@ function call(work) {
 }
 
 /** What `work` gives; an error after `ms`, or a tick after a fault has stopped whatever was under way. */
-async function within(ms, work, onTick) {
+function within(ms, work, onTick) {
   const seen = faults;
-  let timer;
-  const late = new Promise((_, reject) => {
+  return new Promise((resolve, reject) => {
     let waited = 0;
     let lost = false;
+    let timer;
     const tick = () => {
       waited += TICK_MS;
       if (lost) return reject(new Error("stopped by a fault"));
@@ -52,12 +52,17 @@ async function within(ms, work, onTick) {
       onTick?.(waited);
     };
     timer = setTimeout(tick, TICK_MS);
+    Promise.resolve(work).then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function failed(request) {
