@@ -3,13 +3,12 @@
 // run. The load generator, Redis and its front (Node) share the machine with the servers. Medians of the rounds; ratios are
 // medians of the ratios within a round. CPU is that of workerd alone.
 //   ROUNDS (5), SECONDS a turn (2), CONNECTIONS (16)
-import { readFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { at, esbuild, workerd } from "../scripts/lib/project.mjs";
 import { startRedis } from "../scripts/lib/redis.mjs";
 import { run } from "../scripts/lib/run.mjs";
 import { supervised } from "../scripts/lib/supervised.mjs";
+import { temporary } from "../scripts/lib/temporary.mjs";
 import { administrator, heartRate } from "../tests/support/client.mjs";
 import { startWorkerd } from "../tests/support/server.mjs";
 import { control, upstash } from "../tests/support/upstash.mjs";
@@ -30,7 +29,7 @@ const portOf = (url) => Number(new URL(url).port);
 
 /** The hand-written Worker on bare workerd: { port, pid }. */
 async function peer(vars) {
-  const folder = mkdtempSync(join(tmpdir(), "bedside-bench-"));
+  const folder = temporary("bench");
   start({ stop: () => rmSync(folder, { recursive: true, force: true }) });
   const args = [at("benches/charts/peer.js"), "--bundle", "--minify", "--format=esm", "--conditions=workerd", `--outfile=${folder}/peer.js`];
   const { code, output } = await run(esbuild, args, { capture: true });

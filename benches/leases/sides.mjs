@@ -1,10 +1,9 @@
 // What is measured: { name, port, grant(lease, wait), revoke(lease, granted), pair(lease), stop() }, each request as bytes.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFileSync } from "node:fs";
 import { at, esbuild, workerd } from "../../scripts/lib/project.mjs";
 import { run } from "../../scripts/lib/run.mjs";
 import { supervised } from "../../scripts/lib/supervised.mjs";
+import { temporary } from "../../scripts/lib/temporary.mjs";
 import { administrator } from "../../tests/support/client.mjs";
 import { startWorkerd } from "../../tests/support/server.mjs";
 import { request } from "../lib/load.mjs";
@@ -31,7 +30,7 @@ export async function bedside(name, vars) {
 
 /** @upstash/lock in a Worker of its own on the Redis of `vars`. `session`: it looks one up before. */
 export async function lock(name, { REDIS_URL, REDIS_TOKEN }, { session = false } = {}) {
-  const folder = mkdtempSync(join(tmpdir(), "bedside-bench-"));
+  const folder = temporary("bench");
   const bundle = [at("benches/leases/lock.js"), "--bundle", "--format=esm", "--platform=browser", `--outfile=${folder}/lock.js`];
   const { code, output } = await run(esbuild, bundle, { capture: true });
   if (code) throw new Error(output);

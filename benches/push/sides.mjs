@@ -1,12 +1,11 @@
 // The servers that are measured, each { name, target, listen, body, stop }: where to post, where to listen, and what
 // an event is that was published at this nanosecond.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { firstAnswer } from "../../scripts/lib/poll.mjs";
 import { at, workerd } from "../../scripts/lib/project.mjs";
 import { supervised } from "../../scripts/lib/supervised.mjs";
+import { temporary } from "../../scripts/lib/temporary.mjs";
 import { need } from "../../scripts/need.mjs";
 import { administrator } from "../../tests/support/client.mjs";
 import { startWorkerd } from "../../tests/support/server.mjs";
@@ -14,7 +13,6 @@ import { startWorkerd } from "../../tests/support/server.mjs";
 const flags = ["--max-semi-space-size=1"];
 /** About as much as a reading of a monitor. */
 const filling = `"patient":"p-000017","code":"8867-4","value":72,"unit":"/min","device":"monitor-12"`;
-const temporary = () => mkdtempSync(join(tmpdir(), "bedside-bench-"));
 
 export const bedside = () => served("Bedside", {});
 /** Sessions that were just looked up are relied on for as long. */
@@ -37,7 +35,7 @@ async function served(name, vars) {
 }
 
 export async function room() {
-  const folder = temporary();
+  const folder = temporary("bench");
   mkdirSync(`${folder}/data`);
   writeFileSync(
     `${folder}/config.capnp`,
@@ -80,7 +78,7 @@ const freePort = () =>
 
 export async function nchan() {
   const nginx = await need("nginx-nchan");
-  const folder = temporary();
+  const folder = temporary("bench");
   const port = await freePort();
   writeFileSync(
     `${folder}/nginx.conf`,

@@ -53,29 +53,31 @@ export function ask(env, binding, name, message, ms, settle, ticket) {
 /** What a row of SQLite becomes: tags of sql.rs. */
 const [NULL, NUMBER, TEXT, BLOB] = [0, 1, 2, 3];
 const NO_ROWS = new Uint8Array(0);
-let page = new Uint8Array(16_384);
-let numbers = new DataView(page.buffer);
+/** Where rows are written, and up to which size it is kept for the next ones. */
+const PAGE = 16_384;
+const KEPT_PAGE = 1_048_576;
+let page;
+let numbers;
+
+function turnTo(bytes) {
+  page = bytes;
+  numbers = new DataView(page.buffer);
+}
+turnTo(new Uint8Array(PAGE));
 
 /** Makes room for so many more bytes behind `at`. */
 function reserve(at, more) {
   if (at + more <= page.length) return;
   const larger = new Uint8Array(Math.max(page.length * 2, at + more));
   larger.set(page.subarray(0, at));
-  page = larger;
-  numbers = new DataView(page.buffer);
+  turnTo(larger);
 }
-
-/** Rows larger than this are not kept room for. */
-const KEPT_PAGE = 1_048_576;
 
 /** Runs a statement and gives its rows as bytes, in the form that sql.rs reads; they stay as they are until the next call. */
 export function exec(sql, statement, bound) {
   const rows = sql.exec(statement, ...bound).raw().toArray();
   if (!rows.length) return NO_ROWS;
-  if (page.length > KEPT_PAGE) {
-    page = new Uint8Array(16_384);
-    numbers = new DataView(page.buffer);
-  }
+  if (page.length > KEPT_PAGE) turnTo(new Uint8Array(PAGE));
   page[0] = rows[0].length;
   let at = 1;
   for (const row of rows) {

@@ -3,7 +3,7 @@
 //! Invariant: `counter` only grows, so no version is given twice. An expired row counts as absent from its instant on,
 //! whether or not it has been swept.
 
-use super::sql::{MAX_PARAMETERS, Row, Sql, Value};
+use super::sql::{MAX_PARAMETERS, Sql, Value};
 use super::{Applied, Condition, Entry, Op, OpReply};
 use crate::error::Result;
 use crate::time::UnixMillis;
@@ -47,9 +47,14 @@ pub fn apply(sql: &impl Sql, now: UnixMillis, batch: &[Op]) -> Result<Applied> {
     })
 }
 
-/// What is read together is one statement: each costs an object as much as a good part of its call.
 fn read_all(sql: &impl Sql, now: UnixMillis, batch: &[Op]) -> Result<Applied> {
     let keys: Vec<&str> = batch.iter().map(|op| op.condition().0).collect();
+    Ok(Applied::Done(read(sql, now, &keys)?.into_iter().map(OpReply::Got).collect()))
+}
+
+/// What `keys` have, in their order. What is read together is one statement: each costs an object as much as a good part of its
+/// call.
+fn read(sql: &impl Sql, now: UnixMillis, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(MAX_PARAMETERS - 1) {
         let places: Vec<String> = (2..).take(keys.len()).map(|place| format!("?{place}")).collect();
@@ -59,16 +64,13 @@ fn read_all(sql: &impl Sql, now: UnixMillis, batch: &[Op]) -> Result<Applied> {
         );
         let parameters: Vec<Value> = [now.into()].into_iter().chain(keys.iter().map(|key| (*key).into())).collect();
         for mut row in sql.exec(&statement, &parameters)? {
-            found.push((row.text()?, entry(&mut row)?));
+            let key = row.text()?;
+            let (version, value) = (row.number()?, row.bytes()?);
+            found.push((key, Entry { version, value, expires: row.maybe_number()?.map(UnixMillis) }));
         }
     }
-    let entry = |key| found.iter().find(|(found, _)| found == key).map(|(_, entry)| entry.clone());
-    Ok(Applied::Done(keys.into_iter().map(|key| OpReply::Got(entry(key))).collect()))
-}
-
-/// Version, value, expiry.
-fn entry(row: &mut Row) -> Result<Entry> {
-    Ok(Entry { version: row.number()?, value: row.bytes()?, expires: row.maybe_number()?.map(UnixMillis) })
+    let entry = |key: &&str| found.iter().find(|(found, _)| found == key).map(|(_, entry)| entry.clone());
+    Ok(keys.iter().map(entry).collect())
 }
 
 fn holds(sql: &impl Sql, now: UnixMillis, key: &str, condition: Condition) -> Result<bool> {
@@ -89,13 +91,7 @@ fn holds(sql: &impl Sql, now: UnixMillis, key: &str, condition: Condition) -> Re
 
 fn run(sql: &impl Sql, now: UnixMillis, op: &Op) -> Result<OpReply> {
     match op {
-        Op::Get { key } => {
-            let row = sql.first(
-                "SELECT version, value, expires FROM entries WHERE key = ?1 AND (expires IS NULL OR expires > ?2)",
-                &[key.as_str().into(), now.into()],
-            )?;
-            row.map(|mut row| entry(&mut row)).transpose().map(OpReply::Got)
-        }
+        Op::Get { key } => Ok(OpReply::Got(read(sql, now, &[key])?.pop().flatten())),
         Op::Check { .. } => Ok(OpReply::Done),
         Op::Put { key, value, expires, .. } => {
             let mut counted =

@@ -2,10 +2,10 @@
 // SQLite files of the objects (every value of every row, and the raw pages with what was deleted), and logs. Each secret is
 // looked for as it is, in capitals and small letters, in hex, in base64 of both alphabets at all three alignments,
 // percent-encoded, and in UTF-16. What it finds a planted canary in, it was able to read.
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { temporary } from "../../scripts/lib/temporary.mjs";
 
 /** The shortest piece of a secret that is looked for: 8 characters turn up by chance in no file of a test. */
 const SHORTEST = 8;
@@ -63,7 +63,7 @@ function* files(folder, what) {
 
 /** Every value of every row of a SQLite file, which is copied with its log first: its owner may have it open. */
 function* rows(path, what) {
-  const folder = mkdtempSync(join(tmpdir(), "bedside-scan-"));
+  const folder = temporary("scan");
   try {
     for (const end of ["", "-wal"]) {
       try {
